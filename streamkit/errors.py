@@ -1,0 +1,171 @@
+"""Every error that streamkit raises, in one tree.
+
+::
+
+    StreamkitError
+    ├── UsageError                   the program calls streamkit in a way that cannot work
+    ├── InvalidEventError            strict mode only: an event of a known type has the wrong shape
+    ├── FrameTooLarge                one event is larger than ``max_event_bytes``
+    ├── TransportError               no answer, or the answer stopped: the network's side of a failure
+    │   ├── ConnectFailed            no connection: address, port, name or certificate
+    │   ├── ConnectionLost           the stream was cut, or ended without saying how the response ended
+    │   └── ClockExpired             one of the five clocks ran out
+    ├── ServerError                  the server said no: an HTTP status, an ``error`` event, ``response.failed``
+    │   └── NotAnEventStream         the server answered with something that is not an event stream
+    └── UnfinishedResponse           raised for an outcome that is not ``Completed`` (in ``streamkit.outcome``,
+        ├── ResponseIncompleteError  because it carries one)
+        ├── ResponseFailedError
+        ├── ResponseCancelledError
+        └── ResponseDisconnectedError
+
+Handlers' own exceptions are never wrapped: they reach the caller unchanged.
+"""
+
+
+class StreamkitError(Exception):
+    """The root of the tree: ``except StreamkitError`` catches whatever streamkit raises itself."""
+
+
+class UsageError(StreamkitError):
+    """The program calls streamkit in a way that cannot work; the message says what to change."""
+
+
+class InvalidEventError(StreamkitError):
+    """In strict mode, an event of a known type does not fit its model.
+
+    Attributes:
+        type: the wire name of the event.
+        raw: the event's data as received.
+    """
+
+    def __init__(self, message: str, *, type: str, raw: bytes) -> None:  # noqa: A002 - the wire's own word
+        super().__init__(message)
+        self.type = type
+        self.raw = raw
+
+
+class FrameTooLarge(StreamkitError):
+    """One event of the stream is larger than the limit ``max_event_bytes``.
+
+    The stream cannot be read further, for the rest of the event is unknown. Raise the limit if events of this size
+    are expected (images come as base64 in one event).
+
+    Attributes:
+        limit: the limit in bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"an event is larger than max_event_bytes={limit:,}; raise the limit to accept it")
+        self.limit = limit
+
+
+class TransportError(StreamkitError):
+    """The network's side of a failure: nothing was answered, or the answer stopped."""
+
+
+class ConnectFailed(TransportError):
+    """No connection to the server; the message names the address and what to check.
+
+    Attributes:
+        url: the address that was tried.
+    """
+
+    def __init__(self, message: str, *, url: str) -> None:
+        super().__init__(message)
+        self.url = url
+
+
+class ConnectionLost(TransportError):
+    """The stream was cut, or ended without the event that says how the response ended.
+
+    Attributes:
+        body_head: the first bytes of the body where no event came at all, else empty.
+    """
+
+    def __init__(self, message: str, *, body_head: bytes = b"") -> None:
+        super().__init__(message)
+        self.body_head = body_head
+
+
+class ClockExpired(TransportError):
+    """One of the clocks in ``Timeouts`` ran out.
+
+    Attributes:
+        clock: ``"connect"``, ``"first_event"``, ``"idle"``, ``"progress"`` or ``"total"``.
+        seconds: its setting.
+    """
+
+    def __init__(self, clock: str, seconds: float) -> None:
+        super().__init__(f"{_CLOCKS[clock]} within {seconds:g} s (Timeouts.{clock})")
+        self.clock = clock
+        self.seconds = seconds
+
+
+_CLOCKS = {
+    "connect": "no connection",
+    "first_event": "no event",
+    "idle": "no byte",
+    "progress": "nothing but keepalives",
+    "total": "the response did not end",
+}
+
+
+class ServerError(StreamkitError):
+    """The server refused the request or gave up on the response, and said so.
+
+    Attributes:
+        message: what the server said.
+        code: its error code, such as ``"rate_limit_exceeded"``; codes sent as numbers become text.
+        type: its error type, such as ``"invalid_request_error"``.
+        param: the request parameter it complains about.
+        status: the HTTP status, where the refusal was one.
+        request_id: the server's id for the request; quote it when asking for help.
+        retry_after: seconds to wait before another try, where the server named them.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        type: str | None = None,  # noqa: A002 - the wire's own word
+        param: str | None = None,
+        status: int | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.type = type
+        self.param = param
+        self.status = status
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        facts = {"code": self.code, "param": self.param, "status": self.status, "request_id": self.request_id}
+        known = ", ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
+        return f"{self.message} ({known})" if known else self.message
+
+
+class NotAnEventStream(ServerError):
+    """The server answered 200 with something that is not an event stream: a web page, or plain JSON.
+
+    Attributes:
+        content_type: what the server called it.
+        body_head: its first bytes.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        content_type: str | None,
+        body_head: bytes,
+        status: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, status=status, request_id=request_id)
+        self.content_type = content_type
+        self.body_head = body_head

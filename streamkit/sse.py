@@ -1,0 +1,203 @@
+"""Server-sent events: bytes to frames and back, by the WHATWG algorithm, on bytes.
+
+Stdlib only, and usable alone. The algorithm is section 9.2.6 of the HTML standard, "Interpreting an event stream"
+(https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation). It works on bytes because
+only CR and LF end a line: text methods would also split at U+2028, NEL, VT and FF.
+"""
+
+from typing import NamedTuple
+
+from streamkit.errors import FrameTooLarge, UsageError
+
+MAX_EVENT_BYTES = 64 * 1024 * 1024
+"""Default for ``max_event_bytes``: base64 images of tens of megabytes come as one event."""
+
+_BOM = b"\xef\xbb\xbf"
+_DIGITS = frozenset(b"0123456789")
+
+
+class Frame(NamedTuple):
+    """One server-sent event, still bytes."""
+
+    event: str = "message"
+    """The event's name; ``"message"`` where the stream names none."""
+    data: bytes = b""
+    """The ``data`` lines, joined with LF."""
+    id: str = ""
+    """The last event id at dispatch: it stays in force for later frames until the stream changes it."""
+    retry: int | None = None
+    """Reconnection time in milliseconds, where this frame sets one."""
+
+    @property
+    def text(self) -> str:
+        """The data as text; bytes that are not UTF-8 become U+FFFD."""
+        return self.data.decode("utf-8", "replace")
+
+
+class Decoder:
+    """Turns chunks of bytes into frames; any way of cutting the same bytes gives the same frames.
+
+    Cost is linear in the bytes, whatever the chunks: nothing is scanned twice.
+
+    Attributes:
+        last_event_id: the last event id the stream set, also by a block without data.
+        retry: the last reconnection time the stream set, in milliseconds.
+    """
+
+    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        if max_event_bytes < 1:
+            raise UsageError(f"max_event_bytes must be at least 1, not {max_event_bytes}")
+        self.last_event_id = ""
+        self.retry: int | None = None
+        self._limit = max_event_bytes
+        # The bytes of the unfinished block, with every line end already LF.
+        self._pending = bytearray()
+        self._at_start = True
+        self._after_cr = False
+        self._too_large = False
+
+    def feed(self, chunk: bytes) -> list[Frame]:
+        """Take the next bytes of the stream and return the frames they complete.
+
+        Raises:
+            FrameTooLarge: an event passes ``max_event_bytes``. Frames completed before it are returned first, the
+                error is raised by the call after; the stream cannot be read further.
+        """
+        if self._too_large:
+            raise FrameTooLarge(self._limit)
+        chunk = self._normalise(chunk)
+        if not chunk:
+            return []
+        pending = self._pending
+        if pending:
+            # The terminator may straddle the two, so the search starts at the last pending byte.
+            start = len(pending) - 1
+            pending += chunk
+            if pending.find(b"\n\n", start) < 0:
+                return self._check_limit([])
+            chunk = bytes(pending)
+            pending.clear()
+        blocks = chunk.split(b"\n\n")
+        pending += blocks.pop()
+        frames = self._parse(blocks)
+        return self._check_limit(frames)
+
+    def flush(self) -> Frame | None:
+        """End the stream and return the last, unterminated block as a frame, if it has data.
+
+        The standard drops such a block; whoever accepts it should know that it is whole (for JSON: that it parses).
+
+        Raises:
+            FrameTooLarge: an event passed ``max_event_bytes`` and no call has said so yet.
+        """
+        if self._too_large:
+            raise FrameTooLarge(self._limit)
+        block = bytes(self._pending)
+        self._pending.clear()
+        return self._parse_block(block)
+
+    def _normalise(self, chunk: bytes) -> bytes:
+        if self._at_start:
+            chunk = self._strip_bom(chunk)
+        if self._after_cr and chunk:
+            # A CR at the end of a chunk ended its line at once; an LF right after it belongs to the same line end.
+            self._after_cr = False
+            if chunk.startswith(b"\n"):
+                chunk = chunk[1:]
+        if b"\r" in chunk:
+            self._after_cr = chunk.endswith(b"\r")
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return chunk
+
+    def _strip_bom(self, chunk: bytes) -> bytes:
+        head = bytes(self._pending) + chunk
+        if len(head) < len(_BOM) and _BOM.startswith(head):
+            self._pending[:] = head
+            return b""
+        self._at_start = False
+        self._pending.clear()
+        return head.removeprefix(_BOM)
+
+    def _check_limit(self, frames: list[Frame]) -> list[Frame]:
+        pending = self._pending
+        if not self._too_large and len(pending) > self._limit:
+            self._too_large = len(pending) - pending.endswith(b"\n") > self._limit
+        if self._too_large:
+            pending.clear()
+            if not frames:
+                raise FrameTooLarge(self._limit)
+        return frames
+
+    def _parse(self, blocks: list[bytes]) -> list[Frame]:
+        frames: list[Frame] = []
+        limit = self._limit
+        for block in blocks:
+            if len(block) > limit:
+                self._too_large = True
+                break
+            frame = self._parse_block(block)
+            if frame is not None:
+                frames.append(frame)
+        return frames
+
+    def _parse_block(self, block: bytes) -> Frame | None:
+        # Nearly every frame of the Responses API is `event: NAME` and one line of data.
+        if block.startswith(b"event: "):
+            end = block.find(b"\n")
+            if block.startswith(b"data: ", end + 1) and end > 7 and block.find(b"\n", end + 7) < 0:
+                return Frame(str(block[7:end], "utf-8", "replace"), block[end + 7 :], self.last_event_id)
+        return self._parse_lines(block)
+
+    def _parse_lines(self, block: bytes) -> Frame | None:
+        event = b""
+        data: list[bytes] = []
+        retry: int | None = None
+        for line in block.split(b"\n"):
+            field, _, value = line.partition(b":")
+            value = value.removeprefix(b" ")
+            if field == b"data":
+                data.append(value)
+            elif field == b"event":
+                event = value
+            elif field == b"id" and b"\0" not in value:
+                self.last_event_id = value.decode("utf-8", "replace")
+            elif field == b"retry" and value and _DIGITS.issuperset(value):
+                retry = self.retry = _milliseconds(value)
+        if not data:
+            return None
+        name = event.decode("utf-8", "replace") or "message"
+        return Frame(name, b"\n".join(data), self.last_event_id, retry)
+
+
+def _milliseconds(digits: bytes) -> int:
+    # int() refuses text of more than 4,300 digits; a wait that long is no different from the longest.
+    return int(digits[-18:]) if len(digits.lstrip(b"0")) <= 18 else 10**18
+
+
+def encode(frame: Frame) -> bytes:
+    """Write a frame as it goes over the wire; decoding the result gives an equal frame.
+
+    CR and CRLF within the data become LF, as the format cannot tell them apart. The id is written only where it is not
+    empty: in the format an id stays in force until it is changed, so a decoder also reports it for later frames.
+
+    Raises:
+        UsageError: the event's name or its id contains a line break, or the id a NUL.
+    """
+    lines: list[bytes] = []
+    if frame.event != "message":
+        lines.append(b"event: " + _single_line("event name", frame.event))
+    if frame.id:
+        lines.append(b"id: " + _single_line("id", frame.id))
+    if frame.retry is not None:
+        lines.append(b"retry: %d" % frame.retry)
+    data = frame.data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    lines.extend(b"data: " + line for line in data.split(b"\n"))
+    return b"\n".join(lines) + b"\n\n"
+
+
+def _single_line(what: str, text: str) -> bytes:
+    if "\n" in text or "\r" in text:
+        raise UsageError(f"an SSE {what} cannot contain a line break: {text!r}")
+    if what == "id" and "\0" in text:
+        raise UsageError(f"an SSE id cannot contain NUL: {text!r}")
+    return text.encode("utf-8", "replace")
