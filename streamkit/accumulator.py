@@ -1,0 +1,381 @@
+"""Events folded into the response so far.
+
+Where a text belongs is a row of a table. State is keyed by output index and content, summary or command index; item ids
+are used only where a server sends no output index, for some servers change them on every event. Nothing raises: what
+does not fit is recorded as an anomaly, and placeholders stand in for what was never announced.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+from pydantic import ValidationError
+
+from streamkit import events as ev
+from streamkit.growing import GrowingItem, Path
+from streamkit.items import OutputItem
+from streamkit.response import Response
+
+MAX_ANOMALIES = 100
+"""Anomalies kept in full; the rest are only counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anomaly:
+    """Something in the stream that the protocol does not foresee, and that the accumulator put up with."""
+
+    kind: str
+    """What it was, such as ``"late"``: a delta for what a done event had closed."""
+    event: str
+    """The wire name of the event."""
+    sequence_number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a kind of text stands in the response: ``before``, then the event's second index, then ``after``."""
+
+    item_type: str
+    before: Path
+    index: str | None = None
+    after: Path = ()
+    part_type: str | None = None
+
+    def path(self, event: ev.Event, item: GrowingItem) -> Path:
+        if self.index is None:
+            return self.before
+        index: int | None = getattr(event, self.index)
+        if index is None:
+            index = (item.indexes(self.before) or [0])[-1]
+        return (*self.before, index, *self.after)
+
+    def key(self) -> Callable[[ev.Event], object]:
+        return attrgetter("output_index") if self.index is None else attrgetter("output_index", self.index)
+
+
+_OUTPUT_TEXT = _Place("message", ("content",), "content_index", ("text",), "output_text")
+_REFUSAL = _Place("message", ("content",), "content_index", ("refusal",), "refusal")
+_REASONING_TEXT = _Place("reasoning", ("content",), "content_index", ("text",), "reasoning_text")
+_SUMMARY_TEXT = _Place("reasoning", ("summary",), "summary_index", ("text",), "summary_text")
+_FUNCTION_ARGUMENTS = _Place("function_call", ("arguments",))
+_MCP_ARGUMENTS = _Place("mcp_call", ("arguments",))
+_CUSTOM_INPUT = _Place("custom_tool_call", ("input",))
+_CODE = _Place("code_interpreter_call", ("code",))
+_PATCH = _Place("apply_patch_call", ("operation", "diff"))
+_COMMAND = _Place("shell_call", ("action", "commands"), "command_index")
+
+_DELTAS: dict[type[ev.Event], _Place] = {
+    ev.OutputTextDelta: _OUTPUT_TEXT,
+    ev.RefusalDelta: _REFUSAL,
+    ev.ReasoningTextDelta: _REASONING_TEXT,
+    ev.ReasoningDelta: _REASONING_TEXT,
+    ev.ReasoningSummaryTextDelta: _SUMMARY_TEXT,
+    ev.FunctionCallArgumentsDelta: _FUNCTION_ARGUMENTS,
+    ev.McpCallArgumentsDelta: _MCP_ARGUMENTS,
+    ev.CustomToolCallInputDelta: _CUSTOM_INPUT,
+    ev.CodeInterpreterCallCodeDelta: _CODE,
+    ev.ApplyPatchCallOperationDiffDelta: _PATCH,
+    ev.ShellCallCommandDelta: _COMMAND,
+}
+_DELTA_KEYS = {model: place.key() for model, place in _DELTAS.items()}
+
+# The done event of each text: where it belongs, and the field that carries it whole.
+_DONE_TEXTS: dict[type[ev.Event], tuple[_Place, str]] = {
+    ev.OutputTextDone: (_OUTPUT_TEXT, "text"),
+    ev.RefusalDone: (_REFUSAL, "refusal"),
+    ev.ReasoningTextDone: (_REASONING_TEXT, "text"),
+    ev.ReasoningDone: (_REASONING_TEXT, "text"),
+    ev.ReasoningSummaryTextDone: (_SUMMARY_TEXT, "text"),
+    ev.FunctionCallArgumentsDone: (_FUNCTION_ARGUMENTS, "arguments"),
+    ev.McpCallArgumentsDone: (_MCP_ARGUMENTS, "arguments"),
+    ev.CustomToolCallInputDone: (_CUSTOM_INPUT, "input"),
+    ev.CodeInterpreterCallCodeDone: (_CODE, "code"),
+    ev.ApplyPatchCallOperationDiffDone: (_PATCH, "diff"),
+    ev.ShellCallCommandDone: (_COMMAND, "command"),
+}
+
+_PartAdded = ev.ContentPartAdded | ev.ReasoningPartAdded | ev.ReasoningSummaryPartAdded
+_PartDone = ev.ContentPartDone | ev.ReasoningPartDone | ev.ReasoningSummaryPartDone
+_INDEX_OF = {"content": "content_index", "summary": "summary_index"}
+_PART_PLACES: dict[str | None, _Place] = {place.part_type: place for place in _DELTAS.values() if place.part_type}
+
+
+class Accumulator:
+    """Builds the response from its events. Feed it every event once, in order; it never raises.
+
+    The cost of an event does not grow with the length of the response: text is kept in pieces and joined on read.
+    """
+
+    def __init__(self) -> None:
+        self._response: Response | None = None
+        self._ended = False
+        self._items: dict[int, GrowingItem] = {}
+        self._index_of_id: dict[str, int] = {}
+        # From (model, key) to the pieces its deltas append to: a shortcut past finding item and path anew for each.
+        # Any event that is not a delta may change where pieces are, so it empties this.
+        self._open_texts: dict[tuple[type[ev.Event], object], list[str]] = {}
+        self._anomalies: list[Anomaly] = []
+        self.anomaly_count = 0
+
+    @property
+    def anomalies(self) -> tuple[Anomaly, ...]:
+        """What did not fit, the first ``MAX_ANOMALIES`` of it; ``anomaly_count`` counts all."""
+        return tuple(self._anomalies)
+
+    @property
+    def text(self) -> str:
+        """The text of the answer so far: all ``output_text`` parts of all messages."""
+        if self._ended:
+            return self.snapshot().output_text
+        return "".join(item.output_text() for _, item in sorted(self._items.items()))
+
+    @property
+    def response_id(self) -> str | None:
+        """The response's id, once the server has named it."""
+        return None if self._response is None else self._response.id
+
+    def snapshot(self) -> Response:
+        """Return the response as it stands: the server's own once it ended, before that what the events add up to."""
+        response = self._response or Response()
+        if self._ended:
+            return response
+        return response.model_copy(update={"output": self._output()})
+
+    def add(self, event: ev.Event) -> None:
+        """Fold one event into the response."""
+        model = type(event)
+        if isinstance(event, ev.DeltaEvent):
+            key = _DELTA_KEYS.get(model)
+            if key is not None:
+                pieces = self._open_texts.get((model, key(event)))
+                if pieces is None:
+                    self._add_delta(event, _DELTAS[model])
+                else:
+                    pieces.append(event.delta)
+            return
+        fold = _FOLDS.get(model)
+        if fold is not None:
+            self._open_texts.clear()
+            fold(self, event)
+
+    def _output(self) -> list[OutputItem]:
+        return [item.build() for _, item in sorted(self._items.items())]
+
+    def _note(self, kind: str, event: ev.Event) -> None:
+        self.anomaly_count += 1
+        if len(self._anomalies) < MAX_ANOMALIES:
+            self._anomalies.append(Anomaly(kind, event.type, event.sequence_number))
+
+    def _add_delta(self, event: ev.DeltaEvent, place: _Place) -> None:
+        item = self._item_for(event, place.item_type)
+        path = place.path(event, item)
+        self._announce_part(event, item, place, path)
+        pieces = item.pieces(path)
+        if pieces is None:
+            self._note("late", event)
+            return
+        pieces.append(event.delta)
+        if getattr(event, "output_index", None) is not None:
+            self._open_texts[type(event), _DELTA_KEYS[type(event)](event)] = pieces
+
+    def _announce_part(self, event: ev.Event, item: GrowingItem, place: _Place, path: Path) -> None:
+        """Lay a placeholder where a text's part was never announced."""
+        if place.part_type is None or item.done or path[1] in item.indexes(place.before):
+            return
+        self._note("part_not_announced", event)
+        item.put(path[:2], {"type": place.part_type})
+
+    def _item_for(self, event: ev.Event, item_type: str) -> GrowingItem:
+        index = self._index_for(event)
+        item = self._items.get(index)
+        if item is None:
+            self._note("item_not_announced", event)
+            item = self._items[index] = GrowingItem(_placeholder(item_type, getattr(event, "item_id", None)))
+        return item
+
+    def _index_for(self, event: ev.Event) -> int:
+        index: int | None = getattr(event, "output_index", None)
+        if index is not None:
+            return index
+        newest = max(self._items, default=0)
+        return self._index_of_id.get(getattr(event, "item_id", None) or "", newest)
+
+    def _start(self, event: ev.ResponseEvent) -> None:
+        if self._ended:
+            self._note("late", event)
+            return
+        if event.response.output:
+            # A snapshot that already has output is the server's word on all that came before it.
+            self._items = {index: GrowingItem(item) for index, item in enumerate(event.response.output)}
+        self._response = event.response
+
+    def _end(self, event: ev.ResponseEvent) -> None:
+        if self._ended:
+            self._note("late", event)
+            return
+        response = event.response
+        if not response.output and self._items:
+            response = response.model_copy(update={"output": self._output()})
+        elif self._items and response.output_text != self.text:
+            self._note("text_differs", event)
+        self._response = response
+        self._ended = True
+
+    def _add_item(self, event: ev.OutputItemAdded) -> None:
+        if event.item is None:
+            self._note("empty", event)
+            return
+        index = event.output_index if event.output_index is not None else max(self._items, default=-1) + 1
+        if index in self._items:
+            self._note("repeated", event)
+            return
+        self._items[index] = GrowingItem(event.item)
+        self._remember_id(event.item, index)
+
+    def _finish_item(self, event: ev.OutputItemDone) -> None:
+        if event.item is None:
+            self._note("empty", event)
+            return
+        index = event.output_index
+        if index is None:
+            known = self._index_of_id.get(_id_of(event.item))
+            index = max(self._items, default=0) if known is None else known
+        if index not in self._items:
+            self._note("item_not_announced", event)
+        self._items[index] = GrowingItem(event.item, done=True)
+        self._remember_id(event.item, index)
+
+    def _remember_id(self, item: OutputItem, index: int) -> None:
+        self._index_of_id.setdefault(_id_of(item), index)
+
+    def _add_part(self, event: _PartAdded) -> None:
+        item, listed = self._list_of(event)
+        used = item.indexes((listed,))
+        index = getattr(event, _INDEX_OF[listed])
+        index = (max(used, default=-1) + 1) if index is None else index
+        if item.done or index in used:
+            self._note("late" if item.done else "repeated", event)
+        else:
+            item.put((listed, index), event.part)
+
+    def _finish_part(self, event: _PartDone) -> None:
+        item, listed = self._list_of(event)
+        index = getattr(event, _INDEX_OF[listed])
+        if index is None:
+            index = max(item.indexes((listed,)), default=0)
+        if item.done:
+            self._note("late", event)
+        else:
+            item.finish((listed, index), event.part)
+
+    def _list_of(self, event: _PartAdded | _PartDone) -> tuple[GrowingItem, str]:
+        summary = isinstance(event, ev.SummaryEvent)
+        place = _SUMMARY_TEXT if summary else _PART_PLACES.get(event.part.type, _OUTPUT_TEXT)
+        return self._item_for(event, place.item_type), "summary" if summary else "content"
+
+    def _finish_text(self, event: ev.Event) -> None:
+        place, field = _DONE_TEXTS[type(event)]
+        item = self._item_for(event, place.item_type)
+        if item.done:
+            self._note("late", event)
+            return
+        path = place.path(event, item)
+        self._announce_part(event, item, place, path)
+        item.finish(path, getattr(event, field))
+
+    def _add_annotation(self, event: ev.OutputTextAnnotationAdded) -> None:
+        item = self._item_for(event, _OUTPUT_TEXT.item_type)
+        if item.done or event.annotation is None:
+            self._note("late" if item.done else "empty", event)
+            return
+        path = _OUTPUT_TEXT.path(event, item)
+        self._announce_part(event, item, _OUTPUT_TEXT, path)
+        annotations = (*path[:2], "annotations")
+        index = event.annotation_index
+        item.put(
+            (*annotations, max(item.indexes(annotations), default=-1) + 1 if index is None else index), event.annotation
+        )
+
+    def _add_command(self, event: ev.ShellCallCommandAdded) -> None:
+        item = self._item_for(event, _COMMAND.item_type)
+        if item.done:
+            self._note("late", event)
+        else:
+            item.put(_COMMAND.path(event, item), event.command)
+
+    def _add_shell_output(self, event: ev.ShellCallOutputContentDelta) -> None:
+        item = self._item_for(event, "shell_call_output")
+        for channel in ("stdout", "stderr"):
+            text: str | None = getattr(event.delta, channel)
+            pieces = item.pieces(("output", event.command_index or 0, channel)) if text else None
+            if text and pieces is not None:
+                pieces.append(text)
+            elif text:
+                self._note("late", event)
+
+    def _finish_shell_output(self, event: ev.ShellCallOutputContentDone) -> None:
+        item = self._item_for(event, "shell_call_output")
+        if item.done:
+            self._note("late", event)
+            return
+        for index, output in enumerate(event.output, event.command_index or 0):
+            item.finish(("output", index), output)
+
+    def _set_status(self, event: ev.ToolProgressEvent) -> None:
+        _, item_type, status = event.type.split(".")
+        item = self._item_for(event, item_type)
+        if not item.done and "status" in type(item.base).model_fields:
+            item.put(("status",), status)
+
+    def _salvage(self, event: ev.InvalidEvent) -> None:
+        """Keep what an invalid whole-response event still says: the end of a run must not hang on one field."""
+        self._note("invalid", event)
+        response = event.data.get("response") if isinstance(event.data, dict) else None
+        if event.type in ev.TERMINAL_TYPES or (isinstance(response, dict) and self._response is None):
+            salvaged = ev.ResponseCompleted(response=_salvaged_response(response if isinstance(response, dict) else {}))
+            (self._end if event.type in ev.TERMINAL_TYPES else self._start)(salvaged)
+
+
+def _id_of(item: OutputItem) -> str:
+    name = getattr(item, "id", None)
+    return name if isinstance(name, str) else ""
+
+
+def _placeholder(item_type: str, item_id: str | None) -> OutputItem:
+    item = ev.OutputItemAdded.model_validate({"item": {"type": item_type, "id": item_id, "status": "in_progress"}}).item
+    assert item is not None
+    return item
+
+
+def _salvaged_response(data: dict[str, Any]) -> Response:
+    try:
+        return Response.model_validate(data)
+    except ValidationError as error:
+        broken = {entry["loc"][0] for entry in error.errors()}
+        return Response.model_validate({name: value for name, value in data.items() if name not in broken})
+
+
+_FOLDS: dict[type[ev.Event], Callable[[Accumulator, Any], None]] = {
+    ev.ResponseCreated: Accumulator._start,
+    ev.ResponseQueued: Accumulator._start,
+    ev.ResponseInProgress: Accumulator._start,
+    ev.ResponseCompleted: Accumulator._end,
+    ev.ResponseIncomplete: Accumulator._end,
+    ev.ResponseFailed: Accumulator._end,
+    ev.OutputItemAdded: Accumulator._add_item,
+    ev.OutputItemDone: Accumulator._finish_item,
+    ev.ContentPartAdded: Accumulator._add_part,
+    ev.ReasoningPartAdded: Accumulator._add_part,
+    ev.ReasoningSummaryPartAdded: Accumulator._add_part,
+    ev.ContentPartDone: Accumulator._finish_part,
+    ev.ReasoningPartDone: Accumulator._finish_part,
+    ev.ReasoningSummaryPartDone: Accumulator._finish_part,
+    ev.OutputTextAnnotationAdded: Accumulator._add_annotation,
+    ev.ShellCallCommandAdded: Accumulator._add_command,
+    ev.ShellCallOutputContentDelta: Accumulator._add_shell_output,
+    ev.ShellCallOutputContentDone: Accumulator._finish_shell_output,
+    ev.InvalidEvent: Accumulator._salvage,
+    **dict.fromkeys(_DONE_TEXTS, Accumulator._finish_text),
+    **{model: Accumulator._set_status for model in ev.EVENTS.values() if issubclass(model, ev.ToolProgressEvent)},
+}

@@ -1,0 +1,86 @@
+"""The five clocks of a run, as plain arithmetic: times come in, deadlines go out."""
+
+from dataclasses import dataclass, fields
+
+from streamkit.errors import UsageError
+
+GRACE_AFTER_ERROR = 5.0
+"""Seconds a stream may stay silent after an ``error`` event: OpenAI sends ``response.failed`` right behind it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timeouts:
+    """How long each wait may take, in seconds; ``None`` switches a clock off.
+
+    Only waiting counts: the time your handlers take stops the idle and progress clocks. The defaults follow what
+    long-running clients settled on in the field; models that think for minutes without a word need the large ones.
+
+    Raises:
+        UsageError: a time is not above zero.
+    """
+
+    connect: float | None = 10.0
+    """To reach the server, TLS included."""
+    first_event: float | None = 300.0
+    """From sending the request to the first event."""
+    idle: float | None = 300.0
+    """Between two reads of at least one byte; comments and keepalives count as bytes."""
+    progress: float | None = 600.0
+    """Between two events that are not keepalives: a stuck model behind a living server."""
+    total: float | None = None
+    """For the whole run, handlers included."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            seconds = getattr(self, field.name)
+            if seconds is not None and not seconds > 0:
+                raise UsageError(f"Timeouts.{field.name} must be above zero, or None for no limit, not {seconds!r}")
+
+
+class Clocks:
+    """The clocks of one run. The caller reports what happens, with the time at which it did."""
+
+    def __init__(self, timeouts: Timeouts, now: float) -> None:
+        self._timeouts = timeouts
+        self._started = now
+        self._last_byte = now
+        self._last_progress = now
+        self._paused_at: float | None = None
+        self._awaits_first_event = True
+        self._idle = timeouts.idle
+
+    def received(self, now: float) -> None:
+        """Bytes came; until ``waiting`` is called, the caller works on them and the waiting clocks stand still."""
+        self._last_byte = now
+        self._paused_at = now
+
+    def progressed(self) -> None:
+        """An event that is not a keepalive was among the bytes last received."""
+        self._last_progress = self._last_byte
+        self._awaits_first_event = False
+
+    def kept_alive(self) -> None:
+        """A keepalive was among the bytes last received: an event, but no progress."""
+        self._awaits_first_event = False
+
+    def expect_end(self) -> None:
+        """The server reported an error: what still follows must follow soon."""
+        self._idle = GRACE_AFTER_ERROR if self._idle is None else min(self._idle, GRACE_AFTER_ERROR)
+
+    def waiting(self, now: float) -> None:
+        """The caller waits for bytes again."""
+        if self._paused_at is not None:
+            pause = now - self._paused_at
+            self._last_byte += pause
+            self._last_progress += pause
+            self._paused_at = None
+
+    def next_deadline(self) -> tuple[float, str, float] | None:
+        """Return the earliest deadline as (time, clock, its setting), or ``None`` where every clock is off."""
+        limits = (
+            (self._started, "total", self._timeouts.total),
+            (self._started, "first_event", self._timeouts.first_event if self._awaits_first_event else None),
+            (self._last_byte, "idle", self._idle),
+            (self._last_progress, "progress", self._timeouts.progress),
+        )
+        return min(((start + limit, name, limit) for start, name, limit in limits if limit is not None), default=None)

@@ -1,0 +1,138 @@
+"""How a run ends, and the notices of its life: values that are routed to handlers like events."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from streamkit.errors import ServerError, StreamkitError
+from streamkit.events import Event
+from streamkit.response import Response
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ended:
+    response: Response
+    """The response: whole if it completed, else as far as it came."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Completed(_Ended):
+    """The server said ``response.completed``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Incomplete(_Ended):
+    """The server stopped the response before its end and said ``response.incomplete``."""
+
+    reason: str
+    """Why, as the server put it: ``"max_output_tokens"``, ``"content_filter"``, …; ``"unknown"`` if it did not say."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failed(_Ended):
+    """The server refused the request or gave up on the response."""
+
+    error: ServerError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cancelled(_Ended):
+    """This side stopped the run: ``run.cancel()``, a cancelled task, leaving its block early, a failing handler."""
+
+    cause: BaseException | None = None
+    """The exception that stopped it, if it was one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Disconnected(_Ended):
+    """The stream could not be read to its end: no connection, a cut, a clock, a limit."""
+
+    error: StreamkitError
+
+
+Outcome = Completed | Incomplete | Failed | Cancelled | Disconnected
+"""Every way a run can end; exactly one of them happens."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """The server answered; events may follow."""
+
+    url: str
+    status: int | None = None
+    headers: Mapping[str, str]
+    """Response headers; their names match in any case."""
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HandlerFailed:
+    """A handler raised. The ``on_error`` handlers are asked first: one that returns ``True`` lets the run go on."""
+
+    handler: str
+    """The handler's qualified name."""
+    event: object
+    """What it was handling: an event, a notice or an outcome."""
+    error: Exception
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Closed:
+    """The run ended and holds nothing any more; the last thing that handlers see of it."""
+
+    outcome: Outcome
+
+
+Notice = Opened | HandlerFailed | Closed
+"""What streamkit itself has to say of a run."""
+
+Delivery = Event | Notice | Outcome
+"""Everything that can be delivered to a handler."""
+
+
+class UnfinishedResponse(StreamkitError):
+    """Raised for an outcome other than ``Completed``; there is one subclass for each.
+
+    Attributes:
+        outcome: how the run ended.
+        response: the response as far as it came.
+    """
+
+    def __init__(self, message: str, outcome: Outcome) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+        self.response = outcome.response
+
+
+class ResponseIncompleteError(UnfinishedResponse):
+    """The server stopped the response before its end."""
+
+
+class ResponseFailedError(UnfinishedResponse):
+    """The server refused the request or gave up on the response."""
+
+
+class ResponseCancelledError(UnfinishedResponse):
+    """This side stopped the run."""
+
+
+class ResponseDisconnectedError(UnfinishedResponse):
+    """The stream could not be read to its end."""
+
+
+def finished(outcome: Outcome) -> Response:
+    """Return the response of a run that completed.
+
+    Raises:
+        UnfinishedResponse: the outcome is another; its subclass says which. The error that caused it is its cause.
+    """
+    match outcome:
+        case Completed():
+            return outcome.response
+        case Incomplete():
+            raise ResponseIncompleteError(f"the response is incomplete: {outcome.reason}", outcome)
+        case Failed():
+            raise ResponseFailedError(str(outcome.error), outcome) from outcome.error
+        case Cancelled():
+            raise ResponseCancelledError("the run was cancelled before the response ended", outcome) from outcome.cause
+        case Disconnected():
+            raise ResponseDisconnectedError(str(outcome.error), outcome) from outcome.error
