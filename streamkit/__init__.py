@@ -1,3 +1,67 @@
 """streamkit: the events of a streamed model response, typed and delivered to your functions."""
 
+from typing import TYPE_CHECKING
+
+from streamkit.clocks import Timeouts
+from streamkit.context import Run
+from streamkit.dispatch import Dispatcher, StreamHandler, on
+from streamkit.errors import StreamkitError, UsageError
+from streamkit.outcome import (
+    Cancelled,
+    Closed,
+    Completed,
+    Disconnected,
+    Failed,
+    HandlerFailed,
+    Incomplete,
+    Opened,
+    Outcome,
+    ResponseCancelledError,
+    ResponseDisconnectedError,
+    ResponseFailedError,
+    ResponseIncompleteError,
+    UnfinishedResponse,
+)
+from streamkit.response import Response
+from streamkit.run import StreamRun
+
+if TYPE_CHECKING:
+    from streamkit.sources.http import Client
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Cancelled",
+    "Client",
+    "Closed",
+    "Completed",
+    "Disconnected",
+    "Dispatcher",
+    "Failed",
+    "HandlerFailed",
+    "Incomplete",
+    "Opened",
+    "Outcome",
+    "Response",
+    "ResponseCancelledError",
+    "ResponseDisconnectedError",
+    "ResponseFailedError",
+    "ResponseIncompleteError",
+    "Run",
+    "StreamHandler",
+    "StreamRun",
+    "StreamkitError",
+    "Timeouts",
+    "UnfinishedResponse",
+    "UsageError",
+    "on",
+]
+
+
+def __getattr__(name: str) -> object:
+    # Client alone needs aiohttp, which takes longer to import than all the rest of the package.
+    if name == "Client":
+        from streamkit.sources.http import Client  # noqa: PLC0415
+
+        return Client
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

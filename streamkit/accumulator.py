@@ -8,7 +8,7 @@ does not fit is recorded as an anomaly, and placeholders stand in for what was n
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
@@ -95,6 +95,7 @@ _DONE_TEXTS: dict[type[ev.Event], tuple[_Place, str]] = {
     ev.ShellCallCommandDone: (_COMMAND, "command"),
 }
 
+_TOOL_PROGRESS = [model for model in ev.EVENTS.values() if issubclass(model, ev.ToolProgressEvent)]
 _PartAdded = ev.ContentPartAdded | ev.ReasoningPartAdded | ev.ReasoningSummaryPartAdded
 _PartDone = ev.ContentPartDone | ev.ReasoningPartDone | ev.ReasoningSummaryPartDone
 _INDEX_OF = {"content": "content_index", "summary": "summary_index"}
@@ -154,7 +155,7 @@ class Accumulator:
                 else:
                     pieces.append(event.delta)
             return
-        fold = _FOLDS.get(model)
+        fold = self._FOLDS.get(model)
         if fold is not None:
             self._open_texts.clear()
             fold(self, event)
@@ -336,6 +337,30 @@ class Accumulator:
             salvaged = ev.ResponseCompleted(response=_salvaged_response(response if isinstance(response, dict) else {}))
             (self._end if event.type in ev.TERMINAL_TYPES else self._start)(salvaged)
 
+    _FOLDS: ClassVar[dict[type[ev.Event], Callable[[Any, Any], None]]] = {
+        ev.ResponseCreated: _start,
+        ev.ResponseQueued: _start,
+        ev.ResponseInProgress: _start,
+        ev.ResponseCompleted: _end,
+        ev.ResponseIncomplete: _end,
+        ev.ResponseFailed: _end,
+        ev.OutputItemAdded: _add_item,
+        ev.OutputItemDone: _finish_item,
+        ev.ContentPartAdded: _add_part,
+        ev.ReasoningPartAdded: _add_part,
+        ev.ReasoningSummaryPartAdded: _add_part,
+        ev.ContentPartDone: _finish_part,
+        ev.ReasoningPartDone: _finish_part,
+        ev.ReasoningSummaryPartDone: _finish_part,
+        ev.OutputTextAnnotationAdded: _add_annotation,
+        ev.ShellCallCommandAdded: _add_command,
+        ev.ShellCallOutputContentDelta: _add_shell_output,
+        ev.ShellCallOutputContentDone: _finish_shell_output,
+        ev.InvalidEvent: _salvage,
+        **dict.fromkeys(_DONE_TEXTS, _finish_text),
+        **dict.fromkeys(_TOOL_PROGRESS, _set_status),
+    }
+
 
 def _id_of(item: OutputItem) -> str:
     name = getattr(item, "id", None)
@@ -354,28 +379,3 @@ def _salvaged_response(data: dict[str, Any]) -> Response:
     except ValidationError as error:
         broken = {entry["loc"][0] for entry in error.errors()}
         return Response.model_validate({name: value for name, value in data.items() if name not in broken})
-
-
-_FOLDS: dict[type[ev.Event], Callable[[Accumulator, Any], None]] = {
-    ev.ResponseCreated: Accumulator._start,
-    ev.ResponseQueued: Accumulator._start,
-    ev.ResponseInProgress: Accumulator._start,
-    ev.ResponseCompleted: Accumulator._end,
-    ev.ResponseIncomplete: Accumulator._end,
-    ev.ResponseFailed: Accumulator._end,
-    ev.OutputItemAdded: Accumulator._add_item,
-    ev.OutputItemDone: Accumulator._finish_item,
-    ev.ContentPartAdded: Accumulator._add_part,
-    ev.ReasoningPartAdded: Accumulator._add_part,
-    ev.ReasoningSummaryPartAdded: Accumulator._add_part,
-    ev.ContentPartDone: Accumulator._finish_part,
-    ev.ReasoningPartDone: Accumulator._finish_part,
-    ev.ReasoningSummaryPartDone: Accumulator._finish_part,
-    ev.OutputTextAnnotationAdded: Accumulator._add_annotation,
-    ev.ShellCallCommandAdded: Accumulator._add_command,
-    ev.ShellCallOutputContentDelta: Accumulator._add_shell_output,
-    ev.ShellCallOutputContentDone: Accumulator._finish_shell_output,
-    ev.InvalidEvent: Accumulator._salvage,
-    **dict.fromkeys(_DONE_TEXTS, Accumulator._finish_text),
-    **{model: Accumulator._set_status for model in ev.EVENTS.values() if issubclass(model, ev.ToolProgressEvent)},
-}

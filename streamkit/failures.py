@@ -19,7 +19,7 @@ from streamkit.sse import Decoder, Frame
 
 _TRY_AGAIN = re.compile(r"try again in\s*(\d+(?:\.\d+)?)\s*(ms|s|seconds?|m|minutes?)\b", re.IGNORECASE)
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
-_SHOWN_BYTES = 300
+_SHOWN_CHARACTERS = 300
 
 
 def from_detail(
@@ -42,10 +42,9 @@ def from_detail(
 def from_body(status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> ServerError:
     """Return the error of an HTTP answer that is not a success; ``now`` (Unix time) dates a ``Retry-After``."""
     detail = _detail_in(body)
-    shown = detail.message if detail and detail.message else _describe(status, headers, body)
     code = detail.code if detail else None
     return ServerError(
-        shown,
+        (detail and detail.message) or _describe(status, headers, body),
         code=None if code is None else str(code),
         type=detail.type if detail else None,
         param=detail.param if detail else None,
@@ -68,7 +67,7 @@ def request_id(headers: Mapping[str, str]) -> str | None:
 
 
 def retry_after(headers: Mapping[str, Any], *, now: float | None = None) -> float | None:
-    """Return the seconds to wait that the headers name: ``retry-after-ms``, else ``retry-after`` (seconds or a date)."""
+    """Return the seconds to wait by the headers: ``retry-after-ms``, else ``retry-after`` in seconds or as a date."""
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
@@ -122,10 +121,14 @@ def _other_json(body: bytes) -> ErrorDetail | None:
         return None
 
 
+def shown(body: bytes) -> str:
+    """Return the beginning of a body as one short line of text."""
+    return " ".join(body[: _SHOWN_CHARACTERS * 4].decode("utf-8", "replace").split())[:_SHOWN_CHARACTERS]
+
+
 def _describe(status: int, headers: Mapping[str, str], body: bytes) -> str:
     if 300 <= status < 400:
         target = headers.get("location", "an unnamed place")
         return f"the server redirects to {target}; redirects are not followed, so set base_url to the final address"
-    head = " ".join(body[: _SHOWN_BYTES * 4].decode("utf-8", "replace").split())[:_SHOWN_BYTES]
     kind = headers.get("content-type", "no content type")
-    return f"HTTP {status} ({kind}): {head}" if head else f"HTTP {status} with an empty body"
+    return f"HTTP {status} ({kind}): {shown(body)}" if body.strip() else f"HTTP {status} with an empty body"

@@ -4,8 +4,8 @@ An overlay stands at a path, such as ``("content", 0, "text")``. Text that still
 when somebody reads it, so that a delta costs the same however long the answer is.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 from pydantic import BaseModel
 
@@ -49,7 +49,7 @@ class GrowingItem:
             return None
         overlay = self._overlays.get(path)
         if isinstance(overlay, list):
-            return overlay
+            return cast("list[str]", overlay)
         text = self._value_at(path)
         pieces = [text] if isinstance(text, str) and text else []
         self._overlays[path] = pieces
@@ -58,7 +58,7 @@ class GrowingItem:
     def indexes(self, path: Path) -> list[int]:
         """Return the indexes in use in the list at a path, ascending."""
         listed = _look_up(self.base, path)
-        used = set(range(len(listed))) if isinstance(listed, list) else set[int]()
+        used = set(range(len(cast("list[object]", listed)))) if isinstance(listed, list) else set[int]()
         for other in self._overlays:
             if len(other) > len(path) and other[: len(path)] == path:
                 index = other[len(path)]
@@ -76,7 +76,7 @@ class GrowingItem:
         data: dict[str, Any] = self.base.model_dump(exclude_unset=True)
         for path, value in self._overlays.items():
             _place(data, path, _plain(value))
-        item = OutputItemDone(item=_settle(data)).item
+        item = OutputItemDone.model_validate({"item": _settle(data)}).item
         return self.base if item is None else item
 
     def _texts(self) -> dict[int, str]:
@@ -103,50 +103,51 @@ class GrowingItem:
 def _look_up(value: object, path: Path) -> object:
     for step in path:
         if isinstance(step, int):
-            value = value[step] if isinstance(value, list) and 0 <= step < len(value) else None
+            elements = cast("list[object]", value) if isinstance(value, list) else []
+            value = elements[step] if 0 <= step < len(elements) else None
+        elif isinstance(value, dict):
+            value = cast("dict[str, object]", value).get(step)
         else:
-            value = value.get(step) if isinstance(value, dict) else getattr(value, step, None)
+            value = getattr(value, step, None)
     return value
 
 
-class _Indexed(dict[int, Any]):
+class _Indexed(dict[Any, Any]):
     """A list while values are placed in it, by the wire's indexes."""
 
 
 def _place(data: dict[Any, Any], path: Path, value: object) -> None:
-    for step, following in _steps(path):
-        child = data.get(step)
-        if isinstance(following, int):
-            if not isinstance(child, _Indexed):
-                child = _Indexed(enumerate(child if isinstance(child, list) else ()))
-        elif not isinstance(child, dict):
-            child = {}
-        data[step] = child
-        data = child
+    for step, following in pairwise(path):
+        data[step] = _container(data.get(step), _Indexed if isinstance(following, int) else dict)
+        data = data[step]
     data[path[-1]] = value
 
 
-def _steps(path: Path) -> Iterator[tuple[str | int, str | int]]:
-    return zip(path, path[1:], strict=False)
+def _container(value: object, kind: type[dict[Any, Any]]) -> dict[Any, Any]:
+    if kind is _Indexed and isinstance(value, list):
+        return _Indexed(enumerate(cast("list[object]", value)))
+    fits = isinstance(value, dict) and isinstance(value, _Indexed) == (kind is _Indexed)
+    return cast("dict[Any, Any]", value) if fits else kind()
 
 
-def _settle(value: Any) -> Any:
+def _settle(value: object) -> object:
     if isinstance(value, _Indexed):
         return [_settle(element) for _, element in sorted(value.items())]
     if isinstance(value, dict):
-        return {key: _settle(element) for key, element in value.items()}
+        return {key: _settle(element) for key, element in cast("dict[str, object]", value).items()}
     return value
 
 
 def _plain(value: object) -> object:
     if isinstance(value, BaseModel):
         return value.model_dump(exclude_unset=True)
-    return _joined(value) if isinstance(value, list) else value
+    return _joined(cast("list[str]", value)) if isinstance(value, list) else value
 
 
 def _joined(value: object) -> str:
-    if isinstance(value, list):
-        if len(value) > 1:
-            value[:] = ["".join(value)]
-        return "".join(value)
-    return str(value)
+    if not isinstance(value, list):
+        return str(value)
+    pieces = cast("list[str]", value)
+    if len(pieces) > 1:
+        pieces[:] = ["".join(pieces)]
+    return pieces[0] if pieces else ""

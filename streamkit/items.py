@@ -52,7 +52,7 @@ ItemStatus = Literal[
 class Model(BaseModel):
     """Base of everything the wire carries: immutable, with fields it does not know kept in ``model_extra``."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", serialize_by_alias=True)
 
 
 class FileCitation(Model):

@@ -1,9 +1,9 @@
 """The response as a whole: its output, its state, what it used and why it stopped."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, model_validator
+from pydantic import BeforeValidator, JsonValue, model_validator
 
 from streamkit.items import (
     ContentPart,
@@ -47,22 +47,40 @@ class Usage(Model):
     total_tokens: int | None = None
 
 
+def _as_text(value: JsonValue) -> str | None:
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+def _as_code(value: JsonValue) -> str | int | None:
+    return value if isinstance(value, int) else _as_text(value)
+
+
+def _as_headers(value: JsonValue) -> dict[str, str] | None:
+    if not isinstance(value, dict):
+        return None
+    return {name: str(header) for name, header in value.items() if header is not None}
+
+
+# An error is told, however oddly a server writes it: no value makes these fail.
+ErrorText = Annotated[str | None, BeforeValidator(_as_text)]
+ErrorCode = Annotated[str | int | None, BeforeValidator(_as_code)]
+_ErrorHeaders = Annotated[dict[str, str] | None, BeforeValidator(_as_headers)]
+
+
 class ErrorDetail(Model):
-    """What went wrong, as far as the server says; where it sends mere text, that is the message."""
+    """What went wrong, as far as the server says; where it sends no object, what it sends is the message."""
 
-    model_config = ConfigDict(coerce_numbers_to_str=True)
-
-    code: str | int | None = None
-    message: str | None = None
-    param: str | None = None
-    type: str | None = None
-    headers: dict[str, str] | None = None
-    misalignment: JsonObject | None = None
+    code: ErrorCode = None
+    message: ErrorText = None
+    param: ErrorText = None
+    type: ErrorText = None
+    headers: _ErrorHeaders = None
+    misalignment: Json = None
 
     @model_validator(mode="before")
     @classmethod
-    def _text_as_message(cls, data: object) -> object:
-        return {"message": data} if isinstance(data, str) else data
+    def _message_only(cls, data: "JsonValue | ErrorDetail") -> "JsonValue | ErrorDetail":
+        return data if isinstance(data, (dict, ErrorDetail)) else {"message": data}
 
 
 class IncompleteDetails(Model):
@@ -112,17 +130,17 @@ class Response(Model):
     # no server's way of writing it should spoil the answer.
     access_programs: Json = None
     background: bool | None = None
-    conversation: JsonObject | None = None
+    conversation: Json = None
     image: Json = None
     input_transformations: Json = None
     instructions: Json = None
     max_output_tokens: int | None = None
     max_tool_calls: int | None = None
     parallel_tool_calls: bool | None = None
-    prompt: JsonObject | None = None
-    prompt_cache_diagnostics: JsonObject | None = None
+    prompt: Json = None
+    prompt_cache_diagnostics: Json = None
     prompt_cache_key: str | None = None
-    prompt_cache_options: JsonObject | None = None
+    prompt_cache_options: Json = None
     prompt_cache_retention: Literal["in_memory", "24h"] | str | None = None
     reasoning: JsonObject | None = None
     safety_identifier: str | None = None
@@ -131,7 +149,7 @@ class Response(Model):
     temperature: float | None = None
     text: JsonObject | None = None
     tool_choice: Json = None
-    tool_usage: JsonObject | None = None
+    tool_usage: Json = None
     tools: Json = None
     top_logprobs: int | None = None
     top_p: float | None = None

@@ -1,7 +1,7 @@
 """A handler: a function, inspected once, and how to call it."""
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -9,6 +9,7 @@ from weakref import WeakSet
 
 from streamkit.context import Run
 from streamkit.errors import UsageError
+from streamkit.events import Event
 
 AnyFunction = Callable[..., object]
 """A function whose signature is checked when it becomes a handler."""
@@ -27,7 +28,7 @@ class Handler:
     async def __call__(self, subject: object, run: Run) -> object:
         """Call the function and wait for it, whether it is a coroutine function or not."""
         result = self.call(subject, run) if self.takes_run else self.call(subject)
-        return await result if isinstance(result, Awaitable) else result
+        return await result if inspect.isawaitable(result) else result
 
 
 def handler_for(function: AnyFunction) -> Handler:
@@ -44,10 +45,23 @@ def handler_for(function: AnyFunction) -> Handler:
 
 def with_subject(handler: Handler, subject_of: Callable[[Any], object]) -> Handler:
     """Return the handler that calls the same function with something taken out of the event."""
-    call = handler.call
-    if handler.takes_run:
-        return Handler(lambda event, run: call(subject_of(event), run), True, handler.name, handler.function)
-    return Handler(lambda event: call(subject_of(event)), False, handler.name, handler.function)
+
+    def call(event: object, run: Run) -> object:
+        subject = subject_of(event)
+        return handler.call(subject, run) if handler.takes_run else handler.call(subject)
+
+    return Handler(call, True, handler.name, handler.function)
+
+
+def only_for_type(handler: Handler, name: str) -> Handler:
+    """Return the handler that calls the same function for events of one wire name only."""
+
+    def call(event: Event, run: Run) -> object:
+        if event.type != name:
+            return None
+        return handler.call(event, run) if handler.takes_run else handler.call(event)
+
+    return Handler(call, True, handler.name, handler.function)
 
 
 def once_per_run(handler: Handler) -> Handler:

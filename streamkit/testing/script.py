@@ -229,10 +229,12 @@ class Script:
 
     def _write_deltas(self, name: str, place: JsonObject, text: str, **fields: JsonValue) -> None:
         pieces = tokenise(text)
-        padded = self._pads and name in _PADDED
-        for piece in pieces:
-            padding: JsonObject = {"obfuscation": _padding(piece, len(self.events))} if padded else {}
-            self._emit(name, place, delta=piece, **fields, **padding)
+        common: JsonObject = {"type": name, **place, **fields}
+        for number, piece in enumerate(pieces, start=len(self.events)):
+            event: JsonObject = {**common, "sequence_number": number, "delta": piece}
+            if self._pads and name in _PADDED:
+                event["obfuscation"] = _padding(piece, number)
+            self.events.append(event)
         self._output_tokens += len(pieces)
 
     def _add_message(self) -> tuple[JsonObject, JsonObject]:

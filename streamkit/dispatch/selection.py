@@ -1,0 +1,153 @@
+"""What a function asks for: wire names and classes, resolved to the classes that events are routed by."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import FunctionType
+from typing import Any, Literal, cast
+
+from streamkit.dispatch.handler import AnyFunction, Handler, handler_for, only_for_type, with_subject
+from streamkit.errors import UsageError
+from streamkit.events import EVENTS, Event, UnknownEvent
+from streamkit.outcome import Cancelled, Closed, Completed, Disconnected, Failed, HandlerFailed, Incomplete, Opened
+
+# The names follow the table of events; tests/test_overloads.py compares them and can write them anew.
+EventName = Literal[
+    # -- the events --
+    "response.completed",
+    "response.incomplete",
+    "response.failed",
+    "response.created",
+    "response.queued",
+    "response.in_progress",
+    "response.content_part.added",
+    "response.content_part.done",
+    "response.output_text.delta",
+    "response.output_text.done",
+    "response.output_text.annotation.added",
+    "response.refusal.delta",
+    "response.refusal.done",
+    "response.reasoning_text.delta",
+    "response.reasoning_text.done",
+    "response.reasoning.delta",
+    "response.reasoning.done",
+    "response.reasoning_part.added",
+    "response.reasoning_part.done",
+    "response.reasoning_summary_part.added",
+    "response.reasoning_summary_part.done",
+    "response.reasoning_summary_text.delta",
+    "response.reasoning_summary_text.done",
+    "response.shell_call_command.added",
+    "response.shell_call_command.delta",
+    "response.shell_call_command.done",
+    "response.shell_call_output_content.delta",
+    "response.shell_call_output_content.done",
+    "response.file_search_call.in_progress",
+    "response.file_search_call.searching",
+    "response.file_search_call.completed",
+    "response.web_search_call.in_progress",
+    "response.web_search_call.searching",
+    "response.web_search_call.completed",
+    "response.code_interpreter_call.in_progress",
+    "response.code_interpreter_call.interpreting",
+    "response.code_interpreter_call.completed",
+    "response.image_generation_call.in_progress",
+    "response.image_generation_call.generating",
+    "response.image_generation_call.completed",
+    "response.mcp_list_tools.in_progress",
+    "response.mcp_list_tools.completed",
+    "response.mcp_list_tools.failed",
+    "response.mcp_call.in_progress",
+    "response.mcp_call.completed",
+    "response.mcp_call.failed",
+    "response.output_item.added",
+    "response.output_item.done",
+    "response.function_call_arguments.delta",
+    "response.function_call_arguments.done",
+    "response.custom_tool_call_input.delta",
+    "response.custom_tool_call_input.done",
+    "response.code_interpreter_call_code.delta",
+    "response.code_interpreter_call_code.done",
+    "response.image_generation_call.partial_image",
+    "response.mcp_call_arguments.delta",
+    "response.mcp_call_arguments.done",
+    "response.apply_patch_call_operation_diff.delta",
+    "response.apply_patch_call_operation_diff.done",
+    "response.compaction.compacting",
+    "response.audio.delta",
+    "response.audio.transcript.delta",
+    "error",
+    "response.audio.done",
+    "response.audio.transcript.done",
+    "response.steer.accepted",
+    "response.steer.pending",
+    "response.steer.failed",
+    "response.inject.created",
+    "response.inject.failed",
+    "keepalive",
+    "codex.rate_limits",
+    "codex.response.metadata",
+    # -- end of the events --
+]
+"""Every wire name that has a model."""
+
+_ROUTED = (Event, Opened, HandlerFailed, Closed, Completed, Incomplete, Failed, Cancelled, Disconnected)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The classes whose instances a function is called for, and what it is called with."""
+
+    classes: tuple[type, ...]
+    subject_of: Callable[[Any], object] | None = None
+    """What of the instance the function gets, if not the instance itself."""
+    unknown_type: str | None = None
+    """The wire name of the unknown events it gets, if not all of them."""
+
+    def handler(self, function: AnyFunction) -> Handler:
+        """Return the handler that calls a function with what is selected.
+
+        Raises:
+            UsageError: the function's signature is not that of a handler.
+        """
+        handler = handler_for(function)
+        if self.subject_of is not None:
+            handler = with_subject(handler, self.subject_of)
+        if self.unknown_type is not None:
+            handler = only_for_type(handler, self.unknown_type)
+        return handler
+
+
+def select(selectors: tuple[object, ...]) -> Selection:
+    """Return what selectors name: wire names, event classes, families, notices and outcomes.
+
+    Raises:
+        UsageError: there is none, or one is no wire name and no such class; a near miss is named.
+    """
+    if not selectors:
+        raise UsageError("on(...) needs at least one event: a wire name or a class, such as on(Event) for everything")
+    return Selection(tuple(_class_for(selector) for selector in selectors))
+
+
+def select_raw(name: str) -> Selection:
+    """Return the selection of one wire name that streamkit may not know."""
+    model = EVENTS.get(name)
+    return Selection((UnknownEvent,), unknown_type=name) if model is None else Selection((model,))
+
+
+def _class_for(selector: object) -> type:
+    if isinstance(selector, str):
+        return _class_named(selector)
+    if isinstance(selector, type) and issubclass(selector, _ROUTED):
+        return cast("type", selector)
+    hint = "; write on(...) with parentheses" if isinstance(selector, FunctionType) else ""
+    raise UsageError(f"cannot route by {selector!r}: expected a wire name or an event, notice or outcome class{hint}")
+
+
+def _class_named(name: str) -> type[Event]:
+    model = EVENTS.get(name)
+    if model is not None:
+        return model
+    near = get_close_matches(name, EVENTS, n=1) or get_close_matches(f"response.{name}", EVENTS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "events of other vendors are registered with on.raw(name)"
+    raise UsageError(f"there is no event named {name!r}; {hint}")

@@ -1,0 +1,87 @@
+"""The base class for handlers that belong together: named methods for the common events, ``@on`` for all others."""
+
+from collections.abc import Iterator
+
+from streamkit import events as ev
+from streamkit.dispatch.handler import AnyFunction
+from streamkit.dispatch.hooks import HOOKS
+from streamkit.dispatch.on import marks_of
+from streamkit.dispatch.selection import Selection
+from streamkit.outcome import Disconnected, Failed, HandlerFailed, Outcome
+from streamkit.response import Response
+
+
+class StreamHandler:
+    """Subclass it, override what you want to hear of, and pass an instance to ``client.run(...)``.
+
+    The methods here do nothing, and one that is not overridden costs nothing. For every other event, and wherever the
+    run is wanted too, decorate a method with ``@on(...)``: ``async def broken(self, event: McpCallFailed, run: Run)``.
+    An instance holds no state of a run by itself: used for several runs at once, it hears of all of them.
+    """
+
+    async def on_created(self, response: Response) -> None:
+        """The response exists and has its id."""
+
+    async def on_text_delta(self, event: ev.OutputTextDelta) -> None:
+        """A piece of the answer's text."""
+
+    async def on_text_done(self, event: ev.OutputTextDone) -> None:
+        """A text of the answer is finished."""
+
+    async def on_refusal_delta(self, event: ev.RefusalDelta) -> None:
+        """A piece of a refusal."""
+
+    async def on_refusal_done(self, event: ev.RefusalDone) -> None:
+        """A refusal is finished."""
+
+    async def on_reasoning_delta(
+        self, event: ev.ReasoningSummaryTextDelta | ev.ReasoningTextDelta | ev.ReasoningDelta
+    ) -> None:
+        """A piece of the reasoning, or of its summary, whichever the server shows."""
+
+    async def on_function_call_arguments_delta(self, event: ev.FunctionCallArgumentsDelta) -> None:
+        """A piece of a function call's arguments."""
+
+    async def on_function_call_arguments_done(self, event: ev.FunctionCallArgumentsDone) -> None:
+        """A function call's arguments are finished."""
+
+    async def on_output_item_added(self, event: ev.OutputItemAdded) -> None:
+        """The model starts an item: a message, a reasoning, a call of a tool."""
+
+    async def on_output_item_done(self, event: ev.OutputItemDone) -> None:
+        """An item is finished, with everything in it."""
+
+    async def on_completed(self, response: Response) -> None:
+        """The response is whole."""
+
+    async def on_incomplete(self, response: Response) -> None:
+        """The server stopped the response before its end; ``response.incomplete_details`` says why."""
+
+    async def on_failed(self, outcome: Failed | Disconnected) -> None:
+        """The server or the network ended the response; ``outcome.error`` says how."""
+
+    async def on_error(self, failure: HandlerFailed) -> bool | None:
+        """A handler raised. Return ``True`` to go on as if it had not; else the run stops and raises it."""
+
+    async def on_close(self, outcome: Outcome) -> None:
+        """The run ended, however it did. This is called last."""
+
+    def handlers(self) -> Iterator[tuple[AnyFunction, Selection]]:
+        """Yield the bound methods that are to be called, with what each is called for."""
+        for name in _method_names(type(self)):
+            function = getattr(type(self), name)
+            if name in HOOKS and function is not getattr(StreamHandler, name):
+                yield getattr(self, name), HOOKS[name]
+            for selection in _inherited_marks(type(self), name):
+                yield getattr(self, name), selection
+
+
+def _method_names(owner: type) -> list[str]:
+    """Return the names of a class and its bases in the order in which they were first defined."""
+    return list(dict.fromkeys(name for base in reversed(owner.__mro__) for name in vars(base)))
+
+
+def _inherited_marks(owner: type, name: str) -> tuple[Selection, ...]:
+    """Return the marks of a method; an override that is not marked itself keeps those of what it overrides."""
+    found = (marks_of(vars(base)[name]) for base in owner.__mro__ if name in vars(base))
+    return next((marks for marks in found if marks), ())

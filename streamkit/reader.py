@@ -1,0 +1,110 @@
+"""Reading a source under the clocks: bytes in, frames out."""
+
+from collections.abc import Callable
+
+import anyio
+
+from streamkit.clocks import Clocks, Timeouts
+from streamkit.errors import StreamkitError
+from streamkit.outcome import Opened
+from streamkit.source import Chunks, Source
+from streamkit.sse import Decoder, Frame
+from streamkit.watchdog import Watchdog
+
+BODY_HEAD_BYTES = 64 * 1024
+"""How much of a body without any frame is kept, to find out what it is instead of an event stream."""
+LINGER_SECONDS = 0.1
+"""How long to wait, after the response has ended, for the server to close: then the connection can be used again."""
+
+
+class Reader:
+    """Reads one source.
+
+    Attributes:
+        opened: what the other side said on opening; ``None`` before.
+        body_head: the first bytes of the body, as long as no frame has come.
+    """
+
+    def __init__(self, source: Source, timeouts: Timeouts, max_event_bytes: int, now: Callable[[], float]) -> None:
+        self.opened: Opened | None = None
+        self.body_head = b""
+        self._source = source
+        self._decoder = Decoder(max_event_bytes=max_event_bytes)
+        self._clocks = Clocks(timeouts, now())
+        self._watchdog = Watchdog(self._clocks)
+        self._chunks: Chunks | None = None
+        self._has_frames = False
+        self._progress = 0
+
+    async def open(self) -> Opened:
+        """Open the source.
+
+        Raises:
+            ServerError, TransportError: it does not open.
+            Interrupted: ``interrupt`` was called meanwhile.
+        """
+        self._chunks = await self._watchdog.wait_for(self._source.open())
+        self.opened = self._chunks.opened
+        return self.opened
+
+    async def read(self) -> list[Frame] | None:
+        """Wait for bytes and return the frames they complete, perhaps none; ``None`` where the bytes have ended.
+
+        Raises:
+            TransportError: the bytes were cut off, or a clock ran out.
+            FrameTooLarge: an event passes ``max_event_bytes``.
+            Interrupted: ``interrupt`` was called meanwhile.
+        """
+        assert self._chunks is not None
+        try:
+            chunk = await self._watchdog.wait_for(anext(self._chunks))
+        except StopAsyncIteration:
+            return None
+        frames = self._decoder.feed(chunk)
+        if not self._has_frames:
+            self._look_at_head(chunk, frames)
+        return frames
+
+    def unterminated(self) -> Frame | None:
+        """Return the frame that the end of the bytes cut off before its blank line."""
+        return self._decoder.flush()
+
+    def count(self, events: int, keepalives: int) -> None:
+        """Tell the clocks how many events the frames were so far, and how many of these were mere keepalives."""
+        if events - keepalives > self._progress:
+            self._clocks.progressed()
+        elif events:
+            self._clocks.kept_alive()
+        self._progress = events - keepalives
+
+    def expect_end(self) -> None:
+        """Tell the clocks that the server reported an error, so that what still follows must follow soon."""
+        self._clocks.expect_end()
+        self._watchdog.close()
+
+    def interrupt(self) -> None:
+        """End the current wait with ``Interrupted``."""
+        self._watchdog.interrupt()
+
+    async def drain(self) -> int:
+        """Read what follows the end of the response, for a short while, and return how many frames that were."""
+        late = 0
+        if self._chunks is None:
+            return late
+        with anyio.move_on_after(LINGER_SECONDS):
+            try:
+                while (frames := await self.read()) is not None:
+                    late += len(frames)
+            except StreamkitError:
+                pass  # The response is whole; how its connection ends changes nothing any more.
+        return late
+
+    async def close(self) -> None:
+        """Close the source."""
+        self._watchdog.close()
+        if self._chunks is not None:
+            await self._chunks.aclose()
+
+    def _look_at_head(self, chunk: bytes, frames: list[Frame]) -> None:
+        self._has_frames = bool(frames)
+        self.body_head = b"" if frames else (self.body_head + chunk)[:BODY_HEAD_BYTES]

@@ -1,0 +1,46 @@
+"""The responses that the local server remembers, so that they can be fetched, continued and deleted."""
+
+from typing import NamedTuple
+
+from streamkit.testing.request import JsonObject, objects
+
+MAX_STORED_RESPONSES = 1_000
+"""The oldest response is forgotten when one more than this is stored."""
+
+
+class StoredResponse(NamedTuple):
+    """A finished response, and the input that it answers."""
+
+    response: JsonObject
+    input: list[JsonObject]
+
+    def open_calls(self) -> set[str]:
+        """The ids of the function calls in this response; the next request has to answer each of them."""
+        return call_ids(objects(self.response["output"]), "function_call")
+
+
+class ResponseStore:
+    """Finished responses by id, as many as ``limit``."""
+
+    def __init__(self, *, limit: int = MAX_STORED_RESPONSES) -> None:
+        self._limit = limit
+        self._responses: dict[str, StoredResponse] = {}
+
+    def add(self, stored: StoredResponse) -> None:
+        """Remember a response; the oldest one makes room for it."""
+        self._responses[str(stored.response["id"])] = stored
+        if len(self._responses) > self._limit:
+            del self._responses[next(iter(self._responses))]
+
+    def get(self, response_id: str) -> StoredResponse | None:
+        """The response of that id, if it is still remembered."""
+        return self._responses.get(response_id)
+
+    def delete(self, response_id: str) -> bool:
+        """Forget a response, and say whether there was one."""
+        return self._responses.pop(response_id, None) is not None
+
+
+def call_ids(items: list[JsonObject], type_name: str) -> set[str]:
+    """The ``call_id`` of every item of a type."""
+    return {str(item.get("call_id")) for item in items if item.get("type") == type_name}
