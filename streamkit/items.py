@@ -4,7 +4,7 @@ Models are thin: nearly every field is optional and unknown fields are kept, bec
 An object that fits no model comes through as `UnknownItem`, `UnknownPart` or `UnknownAnnotation`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, JsonValue, SkipValidation
@@ -53,6 +53,10 @@ class Model(BaseModel):
     """Base of everything the wire carries: immutable, with fields it does not know kept in ``model_extra``."""
 
     model_config = ConfigDict(frozen=True, extra="allow", serialize_by_alias=True)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
+        """Show what was sent, and leave out the many fields that were not."""
+        return [(name, value) for name, value in super().__repr_args__() if value is not None]
 
 
 class FileCitation(Model):

@@ -87,8 +87,8 @@ class Client:
                 Models of this package, such as the items of an earlier response, may stand in ``input``.
 
         Raises:
-            UsageError: there is no API key for a server that is not on this machine, the client is closed, or the request
-                cannot be written as JSON.
+            UsageError: there is no API key for a server that is not on this machine, the client is closed, or the
+                request cannot be written as JSON.
         """
         headers = {**self._headers, **(extra_headers or {})}
         self._check_key(headers)
@@ -236,7 +236,7 @@ def _headers(
 
 
 def _is_local(host: str) -> bool:
-    return host in {"localhost", "::1", "0.0.0.0"} or host.startswith("127.") or host.endswith(".localhost")
+    return host in {"localhost", "::1"} or host.startswith("127.") or host.endswith(".localhost")
 
 
 def _body(request: dict[str, object]) -> bytes:
