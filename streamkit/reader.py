@@ -1,6 +1,6 @@
 """Reading a source under the clocks: bytes in, frames out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import anyio
 
@@ -15,6 +15,11 @@ BODY_HEAD_BYTES = 64 * 1024
 """How much of a body without any frame is kept, to find out what it is instead of an event stream."""
 LINGER_SECONDS = 0.1
 """How long to wait, after the response has ended, for the server to close: then the connection can be used again."""
+
+
+def count_late(frames: Iterable[Frame]) -> int:
+    """Count frames that came after the end; ``[DONE]``, with which some servers say goodbye, is none."""
+    return sum(frame.data != b"[DONE]" for frame in frames)
 
 
 class Reader:
@@ -43,7 +48,7 @@ class Reader:
             ServerError, TransportError: it does not open.
             Interrupted: ``interrupt`` was called meanwhile.
         """
-        self._chunks = await self._watchdog.wait_for(self._source.open())
+        self._chunks = await self._watchdog.wait_for(self._source.open)
         self.opened = self._chunks.opened
         return self.opened
 
@@ -57,7 +62,7 @@ class Reader:
         """
         assert self._chunks is not None
         try:
-            chunk = await self._watchdog.wait_for(anext(self._chunks))
+            chunk = await self._watchdog.wait_for(self._chunks.__anext__)
         except StopAsyncIteration:
             return None
         frames = self._decoder.feed(chunk)
@@ -94,7 +99,7 @@ class Reader:
         with anyio.move_on_after(LINGER_SECONDS):
             try:
                 while (frames := await self.read()) is not None:
-                    late += len(frames)
+                    late += count_late(frames)
             except StreamkitError:
                 pass  # The response is whole; how its connection ends changes nothing any more.
         return late

@@ -23,7 +23,7 @@ from streamkit.events import EVENTS, TERMINAL_TYPES, ErrorEvent, Event, InvalidE
 from streamkit.failures import from_detail
 from streamkit.iteration import EventIterator, EventsOf
 from streamkit.outcome import Cancelled, Closed, Disconnected, Opened, Outcome, finished
-from streamkit.reader import Reader
+from streamkit.reader import Reader, count_late
 from streamkit.response import ErrorDetail, Response
 from streamkit.source import Source
 from streamkit.sse import MAX_EVENT_BYTES, Frame
@@ -76,8 +76,11 @@ class StreamRun(Run):
     @property
     def request_id(self) -> str | None:
         """The server's id for the HTTP request, once it has answered; quote it when asking for help."""
-        opened = self._reader.opened if self._reader else None
-        return opened.request_id if opened else None
+        return self._opened.request_id if self._opened else None
+
+    @property
+    def _opened(self) -> Opened | None:
+        return self._reader.opened if self._reader else None
 
     @property
     def text(self) -> str:
@@ -114,12 +117,11 @@ class StreamRun(Run):
         Raises:
             UnfinishedResponse: it refused, or did not answer.
         """
-        if self._reader is None or self._reader.opened is None:
+        while self._opened is None:
+            if self._ending is not None:
+                finished(await self._finish())
             await self._fill()
-        if self._reader is None or self._reader.opened is None:
-            finished(await self._finish())
-            raise UsageError("the run ended without having been opened")
-        return self._reader.opened
+        return self._opened
 
     async def dispatch(self, *handlers: Handlers) -> Response:
         """Read the stream to its end, calling handlers for its events in order, and return the final response.
@@ -280,7 +282,7 @@ class StreamRun(Run):
         if reader is None:
             return
         try:
-            self._late_frames += sum(frame.data != b"[DONE]" for frame in self._frames)
+            self._late_frames += count_late(self._frames)
             if not isinstance(self._ending, Cancelled | Disconnected):
                 self._late_frames += await reader.drain()
         finally:

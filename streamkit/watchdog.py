@@ -1,7 +1,7 @@
 """Interrupts a task that waits too long, or that is told to stop, at the cost of one timer for a whole run."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from streamkit.clocks import Clocks
@@ -28,8 +28,8 @@ class Watchdog:
         self._waiting: asyncio.Task[object] | None = None
         self._reason: Exception | None = None
 
-    async def wait_for(self, awaitable: Awaitable[T]) -> T:
-        """Wait, no longer than the clocks allow.
+    async def wait_for(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call and wait for it, no longer than the clocks allow.
 
         Raises:
             ClockExpired: a clock ran out.
@@ -39,7 +39,7 @@ class Watchdog:
         task = self._begin()
         cancellations = task.cancelling()
         try:
-            return await awaitable
+            return await call()
         except asyncio.CancelledError:
             # Who else cancelled this task must get their CancelledError.
             if self._reason is not None and task.uncancel() <= cancellations:
