@@ -198,7 +198,8 @@ class _HttpChunks:
     async def __anext__(self) -> bytes:
         try:
             chunk = await self._content.readany()
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, RuntimeError) as error:
+            # RuntimeError is what aiohttp raises for a connection that was closed before this read.
             raise ConnectionLost(f"the connection to {self.opened.url} was lost: {_reason(error)}") from error
         if not chunk:
             raise StopAsyncIteration
@@ -227,7 +228,7 @@ def _headers(
         "Accept-Encoding": "identity",
         "Content-Type": "application/json",
         "User-Agent": "streamkit",
-        "Authorization": f"Bearer {api_key}" if api_key else "",
+        "Authorization": f"Bearer {api_key.strip()}" if api_key else "",
         "OpenAI-Organization": organization or "",
         "OpenAI-Project": project or "",
     }
@@ -278,4 +279,4 @@ def _connect_error(error: Exception, url: URL, timeouts: Timeouts) -> StreamkitE
 def _reason(error: Exception) -> str:
     inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     text = inner.strerror if isinstance(inner, OSError) and inner.strerror else str(inner)
-    return text or type(error).__name__
+    return " ".join(text.split()) or type(error).__name__
