@@ -147,7 +147,8 @@ class Client:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._max_connections, limit_per_host=0),
                 timeout=aiohttp.ClientTimeout(total=None),
-                trust_env=True,
+                # Proxies of the environment are for the network: they do not know the servers of this machine.
+                trust_env=not _is_local(URL(self.base_url).host or ""),
             )
         if self._session.closed:
             raise UsageError("the client is closed; make a new one")
@@ -175,6 +176,8 @@ class _HttpSource:
             )
         except (aiohttp.ClientError, OSError) as error:
             raise _connect_error(error, self._url, self._timeouts) from error
+        except ValueError as error:
+            raise UsageError(f"the request's headers, the API key among them, cannot be sent: {error}") from error
         if not 200 <= response.status < 300:
             async with response:
                 raise from_body(response.status, response.headers, await _head_of(response), now=time.time())
@@ -213,7 +216,10 @@ class _HttpChunks:
 
 
 def _checked_url(base_url: str) -> str:
-    url = URL(base_url)
+    try:
+        url = URL(base_url)
+    except ValueError as error:
+        raise UsageError(f"base_url is no address: {error}: {base_url!r}") from error
     if url.scheme not in {"http", "https"} or not url.host:
         raise UsageError(f"base_url must be an address such as 'https://api.openai.com/v1', not {base_url!r}")
     return base_url.rstrip("/")
@@ -278,5 +284,7 @@ def _connect_error(error: Exception, url: URL, timeouts: Timeouts) -> StreamkitE
 
 def _reason(error: Exception) -> str:
     inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(inner, ConnectionError) and inner.errno:
+        return os.strerror(inner.errno)
     text = inner.strerror if isinstance(inner, OSError) and inner.strerror else str(inner)
     return " ".join(text.split()) or type(error).__name__
