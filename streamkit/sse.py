@@ -13,6 +13,7 @@ MAX_EVENT_BYTES = 64 * 1024 * 1024
 """Default for ``max_event_bytes``: base64 images of tens of megabytes come as one event."""
 
 _BOM = b"\xef\xbb\xbf"
+_CR, _LF = b"\r\n"
 _DIGITS = frozenset(b"0123456789")
 
 
@@ -65,7 +66,8 @@ class Decoder:
         """
         if self._too_large:
             raise FrameTooLarge(self._limit)
-        chunk = self._normalise(chunk)
+        if self._at_start or self._after_cr or _CR in chunk:
+            chunk = self._normalise(chunk)
         if not chunk:
             return []
         pending = self._pending
@@ -80,7 +82,7 @@ class Decoder:
         blocks = chunk.split(b"\n\n")
         pending += blocks.pop()
         frames = self._parse(blocks)
-        return self._check_limit(frames)
+        return self._check_limit(frames) if pending or self._too_large else frames
 
     def flush(self) -> Frame | None:
         """End the stream and return the last, unterminated block as a frame, if it has data.
@@ -142,10 +144,9 @@ class Decoder:
 
     def _parse_block(self, block: bytes) -> Frame | None:
         # Nearly every frame of the Responses API is `event: NAME` and one line of data.
-        if block.startswith(b"event: "):
-            end = block.find(b"\n")
-            if block.startswith(b"data: ", end + 1) and end > 7 and block.find(b"\n", end + 7) < 0:
-                return Frame(str(block[7:end], "utf-8", "replace"), block[end + 7 :], self.last_event_id)
+        head, found, data = block.partition(b"\ndata: ")
+        if found and head[:7] == b"event: " and _LF not in head and _LF not in data:
+            return Frame(head[7:].decode("utf-8", "replace") or "message", data, self.last_event_id)
         return self._parse_lines(block)
 
     def _parse_lines(self, block: bytes) -> Frame | None:
