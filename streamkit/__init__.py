@@ -26,7 +26,7 @@ from streamkit.response import Response
 from streamkit.run import StreamRun
 
 if TYPE_CHECKING:
-    from streamkit.sources.http import Client
+    from streamkit.client import Client
 
 __version__ = "0.1.0"
 
@@ -61,7 +61,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     # Client alone needs aiohttp, which takes longer to import than all the rest of the package.
     if name == "Client":
-        from streamkit.sources.http import Client  # noqa: PLC0415
+        from streamkit.client import Client  # noqa: PLC0415
 
         return Client
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -125,6 +125,11 @@ class Accumulator:
         return tuple(self._anomalies)
 
     @property
+    def ended(self) -> bool:
+        """Whether the server has said how the response ended."""
+        return self._ended
+
+    @property
     def text(self) -> str:
         """The text of the answer so far: all ``output_text`` parts of all messages."""
         if self._ended:
@@ -142,6 +147,10 @@ class Accumulator:
         if self._ended:
             return response
         return response.model_copy(update={"output": self._output()})
+
+    def item(self, index: int) -> GrowingItem | None:
+        """Return the output item at an index, as far as it has grown."""
+        return self._items.get(index)
 
     def add(self, event: ev.Event) -> None:
         """Fold one event into the response."""

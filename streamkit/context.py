@@ -36,8 +36,9 @@ class Run(ABC):
         """Return the response as far as it has come."""
 
     @abstractmethod
-    def cancel(self) -> None:
+    def cancel(self, *, server: bool = False) -> None:
         """Stop the run: no further event is delivered, the connection is closed, the outcome is ``Cancelled``.
 
-        Returns at once; may be called from handlers and from other tasks of the same loop, any number of times.
+        Returns at once; may be called from handlers and from other tasks of the same loop, any number of times. A
+        background response goes on at the server, unless ``server=True`` tells it to stop too.
         """

@@ -121,6 +121,7 @@ class ServerError(StreamkitError):
         status: the HTTP status, where the refusal was one.
         request_id: the server's id for the request; quote it when asking for help.
         retry_after: seconds to wait before another try, where the server named them.
+        should_retry: whether another try is worth it, where the server said so (``x-should-retry``).
     """
 
     def __init__(
@@ -133,6 +134,7 @@ class ServerError(StreamkitError):
         status: int | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
+        should_retry: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -142,6 +144,7 @@ class ServerError(StreamkitError):
         self.status = status
         self.request_id = request_id
         self.retry_after = retry_after
+        self.should_retry = should_retry
 
     def __str__(self) -> str:
         facts = {"code": self.code, "param": self.param, "status": self.status, "request_id": self.request_id}

@@ -51,6 +51,7 @@ def from_body(status: int, headers: Mapping[str, str], body: bytes, *, now: floa
         status=status,
         request_id=request_id(headers),
         retry_after=retry_after(headers, now=now),
+        should_retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").lower()),
     )
 
 

@@ -43,9 +43,24 @@ class GrowingItem:
         self.put(path, value)
         self._closed.add(path)
 
+    def is_closed(self, path: Path) -> bool:
+        """Tell whether a text is finished, by itself or with what it is a part of."""
+        return self.done or any(path[:length] in self._closed for length in range(1, len(path) + 1))
+
+    def text(self, path: Path) -> str:
+        """Return the text at a path as far as it has grown."""
+        value = self._value_at(path)
+        return _joined(cast("list[str]", value)) if isinstance(value, list) else str(value or "")
+
+    @property
+    def progress(self) -> str | None:
+        """The step that a tool's last progress event told of, such as ``"searching"``."""
+        step = self._overlays.get(("status",))
+        return step if isinstance(step, str) else None
+
     def pieces(self, path: Path) -> list[str] | None:
         """Return the growing text at a path, to append to; ``None`` where it was closed."""
-        if self.done or any(path[:length] in self._closed for length in range(1, len(path) + 1)):
+        if self.is_closed(path):
             return None
         overlay = self._overlays.get(path)
         if isinstance(overlay, list):
@@ -57,7 +72,7 @@ class GrowingItem:
 
     def indexes(self, path: Path) -> list[int]:
         """Return the indexes in use in the list at a path, ascending."""
-        listed = _look_up(self.base, path)
+        listed = look_up(self.base, path)
         used = set(range(len(cast("list[object]", listed)))) if isinstance(listed, list) else set[int]()
         for other in self._overlays:
             if len(other) > len(path) and other[: len(path)] == path:
@@ -96,11 +111,12 @@ class GrowingItem:
     def _value_at(self, path: Path) -> object:
         for length in range(len(path), 0, -1):
             if path[:length] in self._overlays:
-                return _look_up(self._overlays[path[:length]], path[length:])
-        return _look_up(self.base, path)
+                return look_up(self._overlays[path[:length]], path[length:])
+        return look_up(self.base, path)
 
 
-def _look_up(value: object, path: Path) -> object:
+def look_up(value: object, path: Path) -> object:
+    """Return what stands at a path in a model or in plain data, ``None`` where nothing does."""
     for step in path:
         if isinstance(step, int):
             elements = cast("list[object]", value) if isinstance(value, list) else []

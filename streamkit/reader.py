@@ -1,15 +1,19 @@
 """Reading a source under the clocks: bytes in, frames out."""
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 import anyio
 
 from streamkit.clocks import Clocks, Timeouts
 from streamkit.errors import StreamkitError
 from streamkit.outcome import Opened
-from streamkit.source import Chunks, Source
+from streamkit.source import Chunks
 from streamkit.sse import Decoder, Frame
 from streamkit.watchdog import Watchdog
+
+T = TypeVar("T")
 
 BODY_HEAD_BYTES = 64 * 1024
 """How much of a body without any frame is kept, to find out what it is instead of an event stream."""
@@ -23,32 +27,39 @@ def count_late(frames: Iterable[Frame]) -> int:
 
 
 class Reader:
-    """Reads one source.
+    """Reads one source, on one connection after another.
 
     Attributes:
-        opened: what the other side said on opening; ``None`` before.
+        opened: what the other side said on the last opening; ``None`` before.
         body_head: the first bytes of the body, as long as no frame has come.
     """
 
-    def __init__(self, source: Source, timeouts: Timeouts, max_event_bytes: int, now: Callable[[], float]) -> None:
+    def __init__(self, timeouts: Timeouts, max_event_bytes: int) -> None:
         self.opened: Opened | None = None
         self.body_head = b""
-        self._source = source
+        self._time = asyncio.get_running_loop().time
+        self._max_event_bytes = max_event_bytes
         self._decoder = Decoder(max_event_bytes=max_event_bytes)
-        self._clocks = Clocks(timeouts, now())
+        self._clocks = Clocks(timeouts, self._time())
         self._watchdog = Watchdog(self._clocks)
         self._chunks: Chunks | None = None
         self._has_frames = False
         self._progress = 0
 
-    async def open(self) -> Opened:
-        """Open the source.
+    async def open(self, call: Callable[[], Awaitable[Chunks]]) -> Opened:
+        """Open the source with a call; what was open before is closed.
 
         Raises:
             ServerError, TransportError: it does not open.
             Interrupted: ``interrupt`` was called meanwhile.
         """
-        self._chunks = await self._watchdog.wait_for(self._source.open)
+        await self._close_chunks()
+        self._clocks.opening(self._time())
+        self._watchdog.close()
+        self._chunks = await self._watchdog.wait_for(call)
+        self._decoder = Decoder(max_event_bytes=self._max_event_bytes)
+        self._has_frames = False
+        self.body_head = b""
         self.opened = self._chunks.opened
         return self.opened
 
@@ -69,6 +80,19 @@ class Reader:
         if not self._has_frames:
             self._look_at_head(chunk, frames)
         return frames
+
+    async def rest(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call other than reading and wait for it; of the clocks, only the total one runs meanwhile.
+
+        Raises:
+            ClockExpired: the total clock ran out.
+            Interrupted: ``interrupt`` was called meanwhile.
+            Exception: what the call raises.
+        """
+        await self._close_chunks()
+        self._clocks.resting()
+        self._watchdog.close()
+        return await self._watchdog.wait_for(call)
 
     def unterminated(self) -> Frame | None:
         """Return the frame that the end of the bytes cut off before its blank line."""
@@ -107,8 +131,12 @@ class Reader:
     async def close(self) -> None:
         """Close the source."""
         self._watchdog.close()
-        if self._chunks is not None:
-            await self._chunks.aclose()
+        await self._close_chunks()
+
+    async def _close_chunks(self) -> None:
+        chunks, self._chunks = self._chunks, None
+        if chunks is not None:
+            await chunks.aclose()
 
     def _look_at_head(self, chunk: bytes, frames: list[Frame]) -> None:
         self._has_frames = bool(frames)

@@ -39,7 +39,7 @@ class Watchdog:
         task = self._begin()
         cancellations = task.cancelling()
         try:
-            return await call()
+            result = await call()
         except asyncio.CancelledError:
             # Who else cancelled this task must get their CancelledError.
             if self._reason is not None and task.uncancel() <= cancellations:
@@ -48,6 +48,11 @@ class Watchdog:
         finally:
             self._waiting = None
             self._clocks.received(self._loop.time())
+        if self._reason is not None:
+            # The call has caught the cancellation and returned all the same.
+            task.uncancel()
+            raise self._reason
+        return result
 
     def interrupt(self) -> None:
         """End the current wait, if there is one, with ``Interrupted``."""
@@ -64,6 +69,7 @@ class Watchdog:
         if task is None or self._waiting is not None:
             raise UsageError("a run is driven by one task at a time, and another one is waiting for its next event")
         self._waiting = task
+        self._reason = None
         self._clocks.waiting(self._loop.time())
         if self._timer is None:
             self._set_timer()

@@ -1,0 +1,260 @@
+"""The client: one server that speaks the Responses API, and the runs that its responses are."""
+
+import os
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Literal, Self
+
+import aiohttp
+from pydantic_core import PydanticSerializationError, to_json
+from yarl import URL
+
+from streamkit.clocks import Timeouts
+from streamkit.codec import decode, decode_strictly
+from streamkit.cursor import Cursor, Retry
+from streamkit.errors import UsageError
+from streamkit.response import Response
+from streamkit.run import Handlers, StreamRun
+from streamkit.sources.http import HttpSource, ResponsesApi
+from streamkit.sse import MAX_EVENT_BYTES
+
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
+MAX_CONNECTIONS = 1000
+"""Connections of a client's own session; each open stream holds one. Further streams wait for one to be free."""
+DEFAULT_RETRY = Retry()
+
+
+class Client:
+    """Streams responses from one server that speaks the Responses API.
+
+    Use it as ``async with Client() as client`` and share it: it keeps connections open between requests.
+
+    Args:
+        base_url: the address up to and without ``/responses``; by default ``OPENAI_BASE_URL``, else OpenAI's own.
+        api_key: by default ``OPENAI_API_KEY``. A server on this machine needs none.
+        organization, project: sent as ``OpenAI-Organization`` and ``OpenAI-Project``.
+        headers: sent with every request; they replace headers of the same name.
+        session: an ``aiohttp.ClientSession`` to use; it stays yours to close, with its own limits and proxies.
+        timeouts: the clocks of each run.
+        retry: when failed attempts are made again; ``None`` for never.
+        max_event_bytes: the largest event to accept.
+        max_connections: open streams at a time; not used with a ``session``.
+        strict: end a run at the first event that does not fit its model, instead of delivering an ``InvalidEvent``.
+
+    Raises:
+        UsageError: ``base_url`` is not an ``http://`` or ``https://`` address.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        organization: str | None = None,
+        project: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        session: aiohttp.ClientSession | None = None,
+        timeouts: Timeouts | None = None,
+        retry: Retry | None = DEFAULT_RETRY,
+        max_event_bytes: int = MAX_EVENT_BYTES,
+        max_connections: int = MAX_CONNECTIONS,
+        strict: bool = False,
+    ) -> None:
+        self.base_url = _checked_url(base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL)
+        self.timeouts = timeouts or Timeouts()
+        self.retry = retry
+        self._headers = _headers(
+            api_key=api_key or os.environ.get("OPENAI_API_KEY"),
+            organization=organization or os.environ.get("OPENAI_ORG_ID"),
+            project=project or os.environ.get("OPENAI_PROJECT_ID"),
+            extra=headers or {},
+        )
+        self._session = session
+        self._owns_session = session is None
+        self._max_event_bytes = max_event_bytes
+        self._max_connections = max_connections
+        self._decode = decode_strictly if strict else decode
+
+    def stream(
+        self,
+        *,
+        timeouts: Timeouts | None = None,
+        retry: Retry | Literal["default"] | None = "default",
+        restart: Literal["never", "allowed"] = "never",
+        extra_headers: Mapping[str, str] | None = None,
+        **request: object,
+    ) -> StreamRun:
+        """Prepare a run; nothing is sent until it is entered with ``async with`` and driven.
+
+        With ``background=True`` in the request the response goes on at the server when the stream is cut; the run takes
+        it up again where it broke off, and handlers notice nothing.
+
+        Args:
+            timeouts: other clocks for this run.
+            retry: another retry policy for this run; ``None`` for no retries.
+            restart: ``"allowed"`` requests a response anew that broke off and cannot be taken up. Handlers get a
+                ``Restarted`` notice then, and must discard what they have; tokens are paid again.
+            extra_headers: further headers for this request.
+            request: the body of the request, as in OpenAI's API reference: ``model``, ``input``, ``tools``, …
+                Models of this package, such as the items of an earlier response, may stand in ``input``.
+
+        Raises:
+            UsageError: there is no API key for a server that is not on this machine, the client is closed, or the
+                request cannot be written as JSON.
+        """
+        api = self._api(extra_headers, timeouts)
+        return self._run(
+            HttpSource(api, _body(request), background=request.get("background") is True),
+            background=api if request.get("background") is True else None,
+            timeouts=timeouts,
+            retry=retry,
+            restart=restart == "allowed",
+        )
+
+    def resume(
+        self,
+        response_id: str,
+        *,
+        after: int | None = None,
+        timeouts: Timeouts | None = None,
+        retry: Retry | Literal["default"] | None = "default",
+        extra_headers: Mapping[str, str] | None = None,
+    ) -> StreamRun:
+        """Prepare a run that takes up a background response, in this process or another than began it.
+
+        Args:
+            response_id: the response's id, as ``run.response_id`` tells it.
+            after: the ``sequence_number`` of the last event already handled; ``None`` for all events from the first.
+                Without what came before, ``run.text`` and ``run.snapshot()`` are partial until the response ends.
+            timeouts: other clocks for this run.
+            retry: another retry policy for this run; ``None`` for no retries.
+            extra_headers: further headers for this request.
+
+        Raises:
+            UsageError: there is no API key for a server that is not on this machine, or the client is closed.
+        """
+        api = self._api(extra_headers, timeouts)
+        return self._run(
+            HttpSource(api, None, background=True),
+            cursor=Cursor(response_id, after),
+            background=api,
+            timeouts=timeouts,
+            retry=retry,
+        )
+
+    async def run(
+        self,
+        *handlers: Handlers,
+        timeouts: Timeouts | None = None,
+        retry: Retry | Literal["default"] | None = "default",
+        restart: Literal["never", "allowed"] = "never",
+        extra_headers: Mapping[str, str] | None = None,
+        **request: object,
+    ) -> Response:
+        """Stream one response through handlers and return it; the arguments are those of ``stream``.
+
+        Raises:
+            UnfinishedResponse: the response did not complete; the subclass says how it ended.
+            UsageError: as ``stream``.
+            Exception: whatever a handler raised, unchanged.
+        """
+        run = self.stream(timeouts=timeouts, retry=retry, restart=restart, extra_headers=extra_headers, **request)
+        async with run:
+            return await run.dispatch(*handlers)
+
+    async def aclose(self) -> None:
+        """Close the session, unless it was given; streams that are still open are cut."""
+        if self._session is not None and self._owns_session:
+            await self._session.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"Client(base_url={self.base_url!r})"
+
+    def _api(self, extra_headers: Mapping[str, str] | None, timeouts: Timeouts | None) -> "ResponsesApi":
+        headers = {**self._headers, **(extra_headers or {})}
+        self._check_key(headers)
+        return ResponsesApi(self._open_session(), self.base_url, headers, timeouts or self.timeouts)
+
+    def _run(
+        self,
+        source: "HttpSource",
+        *,
+        background: "ResponsesApi | None",
+        timeouts: Timeouts | None,
+        retry: Retry | Literal["default"] | None,
+        cursor: Cursor | None = None,
+        restart: bool = False,
+    ) -> StreamRun:
+        return StreamRun(
+            source,
+            cursor=cursor,
+            background=background,
+            timeouts=timeouts or self.timeouts,
+            retry=self.retry if retry == "default" else retry,
+            restart=restart,
+            max_event_bytes=self._max_event_bytes,
+            decode=self._decode,
+        )
+
+    def _check_key(self, headers: Mapping[str, str]) -> None:
+        host = URL(self.base_url).host or ""
+        named = {name.lower() for name in headers}
+        if not named & {"authorization", "api-key"} and not _is_local(host):
+            raise UsageError(f"there is no API key for {host}: set OPENAI_API_KEY, or pass api_key to Client(...)")
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            # aiohttp's own timeouts are off: a run has its clocks, and a healthy stream may last for hours.
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._max_connections, limit_per_host=0),
+                timeout=aiohttp.ClientTimeout(total=None),
+                trust_env=True,
+            )
+        if self._session.closed:
+            raise UsageError("the client is closed; make a new one")
+        return self._session
+
+
+def _checked_url(base_url: str) -> str:
+    url = URL(base_url)
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise UsageError(f"base_url must be an address such as 'https://api.openai.com/v1', not {base_url!r}")
+    return base_url.rstrip("/")
+
+
+def _headers(
+    *, api_key: str | None, organization: str | None, project: str | None, extra: Mapping[str, str]
+) -> dict[str, str]:
+    headers = {
+        "Accept": "text/event-stream",
+        # Compression makes proxies hold events back until a block is full.
+        "Accept-Encoding": "identity",
+        "Content-Type": "application/json",
+        "User-Agent": "streamkit",
+        "Authorization": f"Bearer {api_key.strip()}" if api_key else "",
+        "OpenAI-Organization": organization or "",
+        "OpenAI-Project": project or "",
+    }
+    replaced = {name.lower() for name in extra}
+    return {name: value for name, value in headers.items() if value and name.lower() not in replaced} | dict(extra)
+
+
+def _is_local(host: str) -> bool:
+    return host in {"localhost", "::1"} or host.startswith("127.") or host.endswith(".localhost")
+
+
+def _body(request: dict[str, object]) -> bytes:
+    if request.get("stream", True) is not True:
+        raise UsageError("streamkit always streams: leave out stream=False")
+    try:
+        return to_json({**request, "stream": True}, exclude_none=True)
+    except PydanticSerializationError as error:
+        raise UsageError(f"the request cannot be written as JSON: {error}") from error
