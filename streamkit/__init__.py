@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from streamkit.clocks import Timeouts
 from streamkit.context import Run
+from streamkit.cursor import Retry
 from streamkit.dispatch import Dispatcher, StreamHandler, on
 from streamkit.errors import StreamkitError, UsageError
 from streamkit.outcome import (
@@ -16,10 +17,12 @@ from streamkit.outcome import (
     Incomplete,
     Opened,
     Outcome,
+    Reconnecting,
     ResponseCancelledError,
     ResponseDisconnectedError,
     ResponseFailedError,
     ResponseIncompleteError,
+    Restarted,
     UnfinishedResponse,
 )
 from streamkit.response import Response
@@ -42,11 +45,14 @@ __all__ = [
     "Incomplete",
     "Opened",
     "Outcome",
+    "Reconnecting",
     "Response",
     "ResponseCancelledError",
     "ResponseDisconnectedError",
     "ResponseFailedError",
     "ResponseIncompleteError",
+    "Restarted",
+    "Retry",
     "Run",
     "StreamHandler",
     "StreamRun",

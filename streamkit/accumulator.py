@@ -111,6 +111,7 @@ class Accumulator:
     def __init__(self) -> None:
         self._response: Response | None = None
         self._ended = False
+        self._stage: type[ev.Event] | None = None
         self._items: dict[int, GrowingItem] = {}
         self._index_of_id: dict[str, int] = {}
         # From (model, key) to the pieces its deltas append to: a shortcut past finding item and path anew for each.
@@ -147,6 +148,11 @@ class Accumulator:
         if self._ended:
             return response
         return response.model_copy(update={"output": self._output()})
+
+    @property
+    def stage(self) -> type[ev.Event] | None:
+        """The class of the last event that carried the whole response."""
+        return self._stage
 
     def item(self, index: int) -> GrowingItem | None:
         """Return the output item at an index, as far as it has grown."""
@@ -219,6 +225,7 @@ class Accumulator:
             # A snapshot that already has output is the server's word on all that came before it.
             self._items = {index: GrowingItem(item) for index, item in enumerate(event.response.output)}
         self._response = event.response
+        self._stage = type(event)
 
     def _end(self, event: ev.ResponseEvent) -> None:
         if self._ended:

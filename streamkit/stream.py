@@ -17,7 +17,7 @@ from streamkit.events import EVENTS, TERMINAL_TYPES, ErrorEvent, Event, InvalidE
 from streamkit.failures import from_detail
 from streamkit.outcome import Cancelled, Notice, Opened, Outcome, Reconnecting, Restarted
 from streamkit.reader import Reader, count_late
-from streamkit.recovery import Poll, Recovery, Reopen, Restart
+from streamkit.recovery import Plan, Poll, Recovery, Reopen, Restart
 from streamkit.response import ErrorDetail, Response
 from streamkit.source import Background, Source
 from streamkit.sse import MAX_EVENT_BYTES, Frame
@@ -143,6 +143,10 @@ class EventStream:
         return event
 
     @property
+    def _request_id(self) -> str | None:
+        return self.opened.request_id if self.opened else None
+
+    @property
     def _wire(self) -> Reader:
         assert self._reader is not None
         return self._reader
@@ -196,14 +200,11 @@ class EventStream:
         self.end(Cancelled(response=response))
 
     def _recover_or_end(self, error: StreamkitError) -> None:
-        if self._reported is not None:
-            # The server had said what was wrong before the stream broke off.
-            error = from_detail(self._reported, request_id=self.opened.request_id if self.opened else None)
-            self.end(ending.after_error(error, self.accumulator.snapshot()))
-            return
-        begun = self._events > self._events_before_restart
-        plan = self._recovery.plan(error, self._cursor, events=self._events, begun=begun, jitter=random.random())  # noqa: S311 - spreads load
+        plan = self._plan(error)
         if plan is None:
+            if self._reported is not None:
+                # The server had said what was wrong before the stream broke off.
+                error = from_detail(self._reported, request_id=self._request_id)
             self.end(ending.after_error(error, self.accumulator.snapshot()))
             return
         logger.info("%s after %s: %s", type(plan).__name__, type(error).__name__, error)
@@ -222,6 +223,13 @@ class EventStream:
                 self._cursor = Cursor(restarts=self._cursor.restarts + 1)
                 self._step = self._open_later
 
+    def _plan(self, error: StreamkitError) -> Plan | None:
+        if self._reported is not None and self._background is None:
+            return None
+        begun = self._events > self._events_before_restart
+        jitter = random.random()  # noqa: S311 - it spreads load, and keeps no secret
+        return self._recovery.plan(error, self._cursor, events=self._events, begun=begun, jitter=jitter)
+
     def _forget(self, cause: StreamkitError) -> None:
         self.accumulator = Accumulator()
         self._events_before_restart = self._events
@@ -233,7 +241,7 @@ class EventStream:
             event.type,
             self.accumulator.snapshot(),
             reported=self._reported,
-            request_id=self.opened.request_id if self.opened else None,
+            request_id=self._request_id,
         )
 
     def _note_error(self, event: ErrorEvent) -> None:

@@ -64,8 +64,17 @@ _WORK: dict[str, tuple[tuple[str, ...], _Text | None, tuple[str, ...]]] = {
     "mcp_list_tools": (("in_progress", "completed"), None, ()),
 }
 
-# What of an item is not there yet when it is announced.
+# What of the response, and of an item, is not there yet when it is announced.
 _NOT_YET: dict[str, dict[str, object]] = {
+    "response": {
+        "status": "in_progress",
+        "output": [],
+        "usage": None,
+        "completed_at": None,
+        "error": None,
+        "incomplete_details": None,
+        "moderation": None,
+    },
     "message": {"content": []},
     "reasoning": {"summary": [], "content": [], "encrypted_content": None},
     "function_call": {"arguments": ""},
@@ -84,7 +93,9 @@ def missing_events(response: Response, seen: Accumulator, position: int | None) 
 
     They are numbered on from ``position``, the last number received. A cancelled response has no terminal event.
     """
-    events = [event for index, item in enumerate(response.output) for event in _of_item(item, index, seen.item(index))]
+    events = list(_of_beginning(response, seen))
+    for index, item in enumerate(response.output):
+        events += _of_item(item, index, seen.item(index))
     terminal = _TERMINAL.get(response.status)
     if terminal is not None:
         events.append(terminal.model_validate({"response": response}))
@@ -93,6 +104,14 @@ def missing_events(response: Response, seen: Accumulator, position: int | None) 
         event.model_copy(update={"synthetic": True, "sequence_number": number})
         for event, number in zip(events, numbers, strict=True)
     ]
+
+
+def _of_beginning(response: Response, seen: Accumulator) -> Iterator[ev.Event]:
+    begun = response.model_copy(update=_NOT_YET["response"])
+    if seen.stage is None:
+        yield ev.ResponseCreated(response=begun)
+    if seen.stage is not ev.ResponseInProgress:
+        yield ev.ResponseInProgress(response=begun)
 
 
 def _of_item(item: OutputItem, index: int, growing: GrowingItem | None) -> Iterator[ev.Event]:

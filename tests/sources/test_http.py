@@ -246,7 +246,7 @@ async def test_the_connect_clock() -> None:
         raise aiohttp.ConnectionTimeoutError
 
     async with aiohttp.ClientSession() as session:
-        session.post = connect  # type: ignore[method-assign,assignment]
+        session.request = connect  # type: ignore[method-assign,assignment]
         outcome = await outcome_of("http://127.0.0.1/v1", session=session, timeouts=Timeouts(connect=3))
     assert isinstance(outcome, Disconnected)
     assert isinstance(outcome.error, ClockExpired)
