@@ -28,9 +28,6 @@ from streamkit.outcome import (
 from streamkit.response import Response
 from streamkit.run import StreamRun
 
-if TYPE_CHECKING:
-    from streamkit.client import Client
-
 __version__ = "0.1.0"
 
 __all__ = [
@@ -63,11 +60,14 @@ __all__ = [
     "on",
 ]
 
+if TYPE_CHECKING:
+    from streamkit.client import Client
+else:
 
-def __getattr__(name: str) -> object:
-    # Client alone needs aiohttp, which takes longer to import than all the rest of the package.
-    if name == "Client":
-        from streamkit.client import Client  # noqa: PLC0415
+    def __getattr__(name: str) -> object:
+        # Client alone needs aiohttp, which takes longer to import than all the rest of the package.
+        if name == "Client":
+            from streamkit.client import Client  # noqa: PLC0415
 
-        return Client
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return Client
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

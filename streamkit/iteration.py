@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 from streamkit import events as ev
-from streamkit.dispatch.selection import EventName, select
+from streamkit.dispatch.selection import EventName, select_events
 
 E_co = TypeVar("E_co", covariant=True)
 A = TypeVar("A", bound=ev.Event)
@@ -202,5 +202,4 @@ class EventsOf:
     @overload
     def __call__(self, *selectors: EventName | type[ev.Event]) -> EventIterator[ev.Event]: ...
     def __call__(self, *selectors: object) -> EventIterator[Any]:
-        classes: tuple[type[Any], ...] = select(selectors).classes
-        return EventIterator(self._pull, classes)
+        return EventIterator(self._pull, select_events(selectors))

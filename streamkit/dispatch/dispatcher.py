@@ -6,7 +6,7 @@ from inspect import isawaitable
 from typing import Any
 
 from streamkit.context import Run
-from streamkit.dispatch.handler import AnyFunction, Handler, once_per_run
+from streamkit.dispatch.handler import AnyFunction, Handler, handler_for, once_per_run
 from streamkit.dispatch.hooks import HOOKS
 from streamkit.dispatch.on import Decorator, Registrar, marks_of
 from streamkit.dispatch.selection import Selection
@@ -104,7 +104,8 @@ class Dispatcher:
         They come after the handlers registered so far. What is added to an included dispatcher later counts too.
 
         Raises:
-            UsageError: a part is none of these, a function is not marked, or dispatchers would include each other.
+            UsageError: a part is none of these, a function is not marked, a method could never be called, or
+                dispatchers would include each other.
         """
         for part in parts:
             if isinstance(part, Dispatcher):
@@ -138,13 +139,13 @@ class Dispatcher:
         return Decorator(self._register, HOOKS[name])
 
     def _register(self, function: AnyFunction, selection: Selection) -> None:
-        self._add(selection, selection.handler(function))
+        self._add(selection, handler_for(function))
 
     def _register_once(self, function: AnyFunction, selection: Selection) -> None:
-        self._add(selection, once_per_run(selection.handler(function)))
+        self._add(selection, once_per_run(handler_for(function)))
 
     def _add(self, selection: Selection, handler: Handler) -> None:
-        self._entries.append(_Registration(selection.classes, handler))
+        self._entries.append(_Registration(selection.classes, selection.fit(handler)))
         self._changes += 1
 
     def _include_dispatcher(self, other: "Dispatcher") -> None:
@@ -156,9 +157,10 @@ class Dispatcher:
     def _include_function(self, function: AnyFunction) -> None:
         marks = marks_of(function)
         if not marks:
+            hint = "; pass an instance of it" if isinstance(function, type) else ""
             raise UsageError(
                 f"cannot include {function!r}: it is no Dispatcher, no instance of a StreamHandler, "
-                "and no function marked with @on(...)"
+                f"and no function marked with @on(...){hint}"
             )
         for selection in marks:
             self._register(function, selection)
@@ -201,14 +203,12 @@ async def deliver(routes: Routes, subject: Delivery, run: Run) -> None:
             if result is not None and isawaitable(result):
                 await result
         except Exception as error:
+            error.add_note(f"raised by the handler {handler.name} for {_describe(subject)}")
             if not await _swallowed(routes, HandlerFailed(handler=handler.name, event=subject, error=error), run):
-                error.add_note(f"raised by the handler {handler.name} for {_describe(subject)}")
                 raise
 
 
 async def _swallowed(routes: Routes, failure: HandlerFailed, run: Run) -> bool:
-    if isinstance(failure.event, HandlerFailed):
-        return False
     answers = [await handler(failure, run) for handler in routes[HandlerFailed]]
     return any(answer is True for answer in answers)
 

@@ -4,7 +4,6 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 from weakref import WeakSet
 
 from streamkit.context import Run
@@ -13,6 +12,8 @@ from streamkit.events import Event
 
 AnyFunction = Callable[..., object]
 """A function whose signature is checked when it becomes a handler."""
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,15 +36,17 @@ def handler_for(function: AnyFunction) -> Handler:
     """Inspect a function and return the handler that calls it.
 
     Raises:
-        UsageError: it is not callable, or takes neither ``(event)`` nor ``(event, run)``.
+        UsageError: it is not callable, is a generator, or takes neither ``(event)`` nor ``(event, run)``.
     """
     if not callable(function):
         raise UsageError(f"a handler must be a function, not {function!r}")
     name = _name_of(function)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise UsageError(f"handler {name} must not yield: nobody would iterate over what it returns")
     return Handler(function, _takes_run(function, name), name, function)
 
 
-def with_subject(handler: Handler, subject_of: Callable[[Any], object]) -> Handler:
+def with_subject(handler: Handler, subject_of: Callable[[object], object]) -> Handler:
     """Return the handler that calls the same function with something taken out of the event."""
 
     def call(event: object, run: Run) -> object:
@@ -81,7 +84,8 @@ def _name_of(function: AnyFunction) -> str:
     if isinstance(function, partial):
         return _name_of(function.func)
     name: str = getattr(function, "__qualname__", type(function).__qualname__)
-    return f"{getattr(function, '__module__', None) or '?'}.{name}"
+    module: str | None = getattr(function, "__module__", None)
+    return f"{module}.{name}" if module else name
 
 
 def _takes_run(function: AnyFunction, name: str) -> bool:
@@ -90,17 +94,26 @@ def _takes_run(function: AnyFunction, name: str) -> bool:
     except (TypeError, ValueError):
         # Some built-in functions tell nothing about themselves; print-like ones take an event.
         return False
-    for arguments in (2, 1):
-        try:
-            signature.bind(*[None] * arguments)
-        except TypeError:
-            continue
-        return arguments == 2 and not _takes_any_number(signature)
+    positional = [p for p in signature.parameters.values() if p.kind in _POSITIONAL]
+    if inspect.isfunction(function) and positional and positional[0].name == "self":
+        raise UsageError(
+            f"handler {name}{signature} is a method: mark it with @on(...) and include an instance of its class"
+        )
+    if _fits(signature, 2) and _wants_run(positional):
+        return True
+    if _fits(signature, 1):
+        return False
     raise UsageError(f"handler {name}{signature} must take (event) or (event, run)")
 
 
-def _takes_any_number(signature: inspect.Signature) -> bool:
-    """Tell print-like functions, which would take a run but have no use for it."""
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    named = [parameter for parameter in signature.parameters.values() if parameter.kind in positional]
-    return len(named) < 2 and any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in signature.parameters.values())
+def _fits(signature: inspect.Signature, arguments: int) -> bool:
+    try:
+        signature.bind(*[None] * arguments)
+    except TypeError:
+        return False
+    return True
+
+
+def _wants_run(positional: list[inspect.Parameter]) -> bool:
+    """Tell whether the second parameter is for the run: one with a default is not, unless it is called so."""
+    return len(positional) > 1 and (positional[1].default is inspect.Parameter.empty or positional[1].name == "run")

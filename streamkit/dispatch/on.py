@@ -17,9 +17,13 @@ from streamkit.errors import UsageError
 E = TypeVar("E")
 R = TypeVar("R")
 Owner = TypeVar("Owner")
+F = TypeVar("F", bound=AnyFunction)
 A = TypeVar("A", bound=end.Delivery)
 B = TypeVar("B", bound=end.Delivery)
 C = TypeVar("C", bound=end.Delivery)
+
+Selector = EventName | type[end.Delivery]
+"""What names an event, notice or outcome."""
 
 Sink = Callable[[AnyFunction, Selection], None]
 """Where a decorated function and what it selects go."""
@@ -29,6 +33,9 @@ _MARKS = "__streamkit_marks__"
 
 class Decorator(Generic[E]):
     """Takes a function ``(event)`` or ``(event, run)``, or such a method, and returns it unchanged.
+
+    A second parameter with a default is the function's own, unless it is called ``run``. To a type checker the function
+    takes just an ``E`` from then on; so name several events in one ``on(...)`` instead of decorating twice.
 
     Raises:
         UsageError: the function's signature is another.
@@ -214,24 +221,30 @@ class Registrar:
     # fmt: on
     @overload
     def __call__(self, selector: type[A], /) -> Decorator[A]: ...
+    # The last overload admits what these two do; they come first and say more.
     @overload
-    def __call__(self, first: type[A], second: type[B], /) -> Decorator[A | B]: ...
+    def __call__(self, first: type[A], second: type[B], /) -> Decorator[A | B]: ...  # type: ignore[overload-overlap]
     @overload
-    def __call__(self, first: type[A], second: type[B], third: type[C], /) -> Decorator[A | B | C]: ...
+    def __call__(self, first: type[A], second: type[B], third: type[C], /) -> Decorator[A | B | C]: ...  # type: ignore[overload-overlap]
     @overload
-    def __call__(self, *selectors: EventName | type[end.Delivery]) -> Decorator[Any]: ...
-    def __call__(self, *selectors: object) -> Decorator[Any]:
+    def __call__(self, first: Selector, second: Selector, /, *others: Selector) -> Callable[[F], F]: ...
+    def __call__(self, *selectors: object) -> Decorator[Any] | Callable[[F], F]:
         return Decorator(self._sink, select(selectors))
 
-    def raw(self, name: str) -> Decorator[ev.Event]:
-        """Select events by a wire name that streamkit may not know, such as ``"vendor:event"``."""
+    def raw(self, name: str) -> Decorator[ev.UnknownEvent]:
+        """Select the events of one wire name that streamkit does not know, such as ``"vendor:event"``.
+
+        Raises:
+            UsageError: streamkit knows it, and so has a class for it.
+        """
         return Decorator(self._sink, select_raw(name))
 
 
 def _mark(function: AnyFunction, selection: Selection) -> None:
-    if not hasattr(function, "__dict__"):
-        raise UsageError(f"on(...) cannot mark {function!r}; register it with dispatcher.on(...)")
-    setattr(function, _MARKS, (*marks_of(function), selection))
+    try:
+        setattr(function, _MARKS, (*marks_of(function), selection))
+    except (AttributeError, TypeError) as error:
+        raise UsageError(f"on(...) cannot mark {function!r}; register it with dispatcher.on(...)") from error
 
 
 def marks_of(function: AnyFunction) -> tuple[Selection, ...]:

@@ -1,12 +1,12 @@
 """What a function asks for: wire names and classes, resolved to the classes that events are routed by."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import FunctionType
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-from streamkit.dispatch.handler import AnyFunction, Handler, handler_for, only_for_type, with_subject
+from streamkit.dispatch.handler import Handler, only_for_type, with_subject
 from streamkit.errors import UsageError
 from streamkit.events import EVENTS, Event, UnknownEvent
 from streamkit.outcome import Notice, Outcome
@@ -99,18 +99,13 @@ class Selection:
     """The classes whose instances a function is called for, and what it is called with."""
 
     classes: tuple[type, ...]
-    subject_of: Callable[[Any], object] | None = None
+    subject_of: Callable[[object], object] | None = None
     """What of the instance the function gets, if not the instance itself."""
     unknown_type: str | None = None
     """The wire name of the unknown events it gets, if not all of them."""
 
-    def handler(self, function: AnyFunction) -> Handler:
-        """Return the handler that calls a function with what is selected.
-
-        Raises:
-            UsageError: the function's signature is not that of a handler.
-        """
-        handler = handler_for(function)
+    def fit(self, handler: Handler) -> Handler:
+        """Return the handler that calls the same function with what is selected, and for nothing else."""
         if self.subject_of is not None:
             handler = with_subject(handler, self.subject_of)
         if self.unknown_type is not None:
@@ -125,14 +120,38 @@ def select(selectors: tuple[object, ...]) -> Selection:
         UsageError: there is none, or one is no wire name and no such class; a near miss is named.
     """
     if not selectors:
-        raise UsageError("on(...) needs at least one event: a wire name or a class, such as on(Event) for everything")
+        raise UsageError("name at least one event: a wire name or a class, such as Event for everything")
     return Selection(tuple(_class_for(selector) for selector in selectors))
 
 
+def select_events(selectors: tuple[object, ...]) -> tuple[type[Event], ...]:
+    """Return the event classes that selectors name.
+
+    Raises:
+        UsageError: as ``select``, or one is a notice or an outcome, which no stream contains.
+    """
+    classes = select(selectors).classes
+    for model in classes:
+        if not issubclass(model, Event):
+            raise UsageError(f"{model.__name__} is no event of the stream; register a handler for it")
+    return classes
+
+
 def select_raw(name: str) -> Selection:
-    """Return the selection of one wire name that streamkit may not know."""
-    model = EVENTS.get(name)
-    return Selection((UnknownEvent,), unknown_type=name) if model is None else Selection((model,))
+    """Return the selection of one wire name that streamkit does not know.
+
+    Raises:
+        UsageError: streamkit knows it.
+    """
+    if name in EVENTS:
+        raise UsageError(f"{name!r} has a model, {EVENTS[name].__name__}: select it with on({name!r})")
+    return Selection((UnknownEvent,), unknown_type=name)
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return the question for the one of ``names`` that ``name`` may be a misspelling of, or nothing."""
+    near = get_close_matches(name, names, n=1, cutoff=0.75)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _class_for(selector: object) -> type:
@@ -148,6 +167,5 @@ def _class_named(name: str) -> type[Event]:
     model = EVENTS.get(name)
     if model is not None:
         return model
-    near = get_close_matches(name, EVENTS, n=1) or get_close_matches(f"response.{name}", EVENTS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "events of other vendors are registered with on.raw(name)"
-    raise UsageError(f"there is no event named {name!r}; {hint}")
+    hint = did_you_mean(name, EVENTS) or did_you_mean(f"response.{name}", EVENTS)
+    raise UsageError(f"there is no event named {name!r}{hint}; events without a model are selected with on.raw(name)")

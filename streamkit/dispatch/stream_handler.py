@@ -6,7 +6,8 @@ from streamkit import events as ev
 from streamkit.dispatch.handler import AnyFunction
 from streamkit.dispatch.hooks import HOOKS
 from streamkit.dispatch.on import marks_of
-from streamkit.dispatch.selection import Selection
+from streamkit.dispatch.selection import Selection, did_you_mean
+from streamkit.errors import UsageError
 from streamkit.outcome import Disconnected, Failed, HandlerFailed, Outcome, Reconnecting, Restarted
 from streamkit.response import Response
 
@@ -16,7 +17,8 @@ class StreamHandler:
 
     The methods here do nothing, and one that is not overridden costs nothing. For every other event, and wherever the
     run is wanted too, decorate a method with ``@on(...)``: ``async def broken(self, event: McpCallFailed, run: Run)``.
-    An instance holds no state of a run by itself: used for several runs at once, it hears of all of them.
+    Other methods must not have names that begin with ``on_``: they would be misspellings that nobody calls. An instance
+    holds no state of a run by itself: used for several runs at once, it hears of all of them.
     """
 
     async def on_created(self, response: Response) -> None:
@@ -73,21 +75,45 @@ class StreamHandler:
         """The run ended, however it did. This is called last."""
 
     def handlers(self) -> Iterator[tuple[AnyFunction, Selection]]:
-        """Yield the bound methods that are to be called, with what each is called for."""
-        for name in _method_names(type(self)):
-            function = getattr(type(self), name)
-            if name in HOOKS and function is not getattr(StreamHandler, name):
-                yield getattr(self, name), HOOKS[name]
-            for selection in _inherited_marks(type(self), name):
+        """Yield the bound methods that are to be called, with what each is called for.
+
+        Raises:
+            UsageError: a method has a name like those here, but is none of them and is not marked with ``@on``.
+        """
+        for name in _attribute_names(type(self)):
+            for selection in _selections(type(self), name):
                 yield getattr(self, name), selection
 
 
-def _method_names(owner: type) -> list[str]:
+def _attribute_names(owner: type) -> list[str]:
     """Return the names of a class and its bases in the order in which they were first defined."""
     return list(dict.fromkeys(name for base in reversed(owner.__mro__) for name in vars(base)))
 
 
+def _selections(owner: type, name: str) -> list[Selection]:
+    """Return what a method is called for by its name and by its marks, each once."""
+    marks = _inherited_marks(owner, name)
+    if name in HOOKS:
+        overridden = getattr(owner, name) is not getattr(StreamHandler, name)
+        return list(dict.fromkeys([HOOKS[name], *marks])) if overridden else []
+    if name.startswith("on_") and not marks:
+        _refuse_misspelt(owner, name)
+    return list(dict.fromkeys(marks))
+
+
 def _inherited_marks(owner: type, name: str) -> tuple[Selection, ...]:
     """Return the marks of a method; an override that is not marked itself keeps those of what it overrides."""
-    found = (marks_of(vars(base)[name]) for base in owner.__mro__ if name in vars(base))
+    attributes = (vars(base)[name] for base in owner.__mro__ if name in vars(base))
+    # A static or class method may be marked itself, or be made of a function that is.
+    found = (marks_of(attribute) or marks_of(getattr(attribute, "__func__", attribute)) for attribute in attributes)
     return next((marks for marks in found if marks), ())
+
+
+def _refuse_misspelt(owner: type, name: str) -> None:
+    """Refuse a method that looks like one of ``StreamHandler`` but would never be called; mixins are left alone."""
+    ours = any(name in vars(base) for base in owner.__mro__ if issubclass(base, StreamHandler))
+    if ours and callable(getattr(owner, name)):
+        hint = did_you_mean(name, HOOKS)
+        raise UsageError(
+            f"{owner.__qualname__}.{name} would never be called{hint}; mark it with @on(...), or name it otherwise"
+        )

@@ -1,0 +1,168 @@
+"""The building: every module stands on a floor, and imports only from the floors below.
+
+A package is one room: its modules may import each other, but not in a circle.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from tests.paths import ROOT
+
+FLOORS = {
+    "errors": 0,
+    "items": 0,
+    "response": 1,
+    "sse": 1,
+    "clocks": 1,
+    "events": 2,
+    "codec": 3,
+    "cursor": 3,
+    "outcome": 3,
+    "growing": 3,
+    "accumulator": 4,
+    "failures": 4,
+    "recovery": 4,
+    "source": 4,
+    "context": 4,
+    "ending": 5,
+    "dispatch": 5,
+    "synthesis": 5,
+    "watchdog": 5,
+    "iteration": 6,
+    "reader": 6,
+    "stream": 7,
+    "run": 8,
+    "sources": 8,
+    "client": 9,
+    "testing": 10,
+    "cli": 11,
+    "__main__": 12,
+    "": 12,
+}
+"""By the name of the room within streamkit; the empty name is ``streamkit/__init__.py``."""
+
+PURE = {room for room, floor in FLOORS.items() if floor <= 4} | {"ending", "synthesis"}
+"""Rooms that await nothing, and know no time, chance or outside world."""
+
+IMPURE_IMPORTS = {
+    *("aiohttp", "anyio", "asyncio", "io", "multiprocessing", "os", "pathlib", "random", "secrets", "select"),
+    *("selectors", "shutil", "signal", "socket", "ssl", "subprocess", "tempfile", "threading", "time", "uuid"),
+}
+LONG_FILES = {"events.py", "items.py"}
+MAX_LINES = 600
+
+PACKAGE = ROOT / "streamkit"
+FILES = sorted(PACKAGE.rglob("*.py"))
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+TREES = {module: ast.parse(path.read_text("utf-8")) for module, path in MODULES.items()}
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def imports_of(module: str) -> Iterator[str]:
+    """Yield the modules that a module imports, wherever in it the import stands."""
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import"
+            assert node.module is not None
+            for alias in node.names:
+                submodule = f"{node.module}.{alias.name}"
+                yield submodule if submodule in MODULES else node.module
+
+
+def own_imports_of(module: str) -> set[str]:
+    return {name for name in imports_of(module) if name.split(".")[0] == "streamkit"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_has_a_floor(module: str) -> None:
+    assert room_of(module) in FLOORS, f"give {module} a floor in {Path(__file__).name}"
+
+
+def test_every_floor_has_its_module() -> None:
+    assert FLOORS.keys() - {"__main__"} <= {room_of(module) for module in MODULES}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_from_floors_below(module: str) -> None:
+    room = room_of(module)
+    upward = {
+        name for name in own_imports_of(module) if room_of(name) != room and FLOORS[room_of(name)] >= FLOORS[room]
+    }
+    assert not upward
+
+
+@pytest.mark.parametrize("room", sorted({room_of(module) for module in MODULES}))
+def test_the_modules_of_a_room_import_each_other_in_no_circle(room: str) -> None:
+    within = {
+        module: {name for name in own_imports_of(module) if room_of(name) == room}
+        for module in MODULES
+        if room_of(module) == room
+    }
+    TopologicalSorter(within).prepare()
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) in PURE])
+def test_a_pure_module_knows_no_outside_world_and_waits_for_nothing(module: str) -> None:
+    assert not {name.split(".")[0] for name in imports_of(module)} & IMPURE_IMPORTS
+    for node in ast.walk(TREES[module]):
+        assert not isinstance(node, ast.Await | ast.AsyncFor | ast.AsyncWith), f"line {node.lineno} waits"
+        if isinstance(node, ast.AsyncFunctionDef):
+            assert is_stub(node), f"line {node.lineno} is more than a protocol's description of what others do"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in {"open", "print", "input"}, f"line {node.lineno} reads or writes"
+
+
+def is_stub(function: ast.AsyncFunctionDef) -> bool:
+    return all(isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) for line in function.body)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.name not in LONG_FILES], ids=lambda path: path.stem)
+def test_no_file_is_long(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES
+
+
+def in_fresh_interpreter(code: str) -> str:
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def loaded() -> frozenset[str]:
+    """The modules that are loaded by ``import streamkit``."""
+    return frozenset(in_fresh_interpreter("import sys, streamkit; print(*sys.modules)").split())
+
+
+@pytest.mark.parametrize("library", ["aiohttp", "redis", "opentelemetry", "rich", "argparse"])
+def test_importing_streamkit_loads_no_library_for_the_network_or_the_terminal(
+    library: str, loaded: frozenset[str]
+) -> None:
+    assert "streamkit.run" in loaded
+    assert library not in loaded
+
+
+IMPORT_EACH_FIRST = """
+import importlib, sys
+for module in {modules}:
+    for name in {modules}:
+        sys.modules.pop(name, None)
+    importlib.import_module(module)
+"""
+
+
+def test_each_further_module_can_be_the_first_to_be_imported(loaded: frozenset[str]) -> None:
+    modules = sorted(MODULES.keys() - loaded - {"streamkit.__main__"})
+    assert "streamkit.sources.http" in modules
+    in_fresh_interpreter(IMPORT_EACH_FIRST.format(modules=modules))

@@ -1,0 +1,143 @@
+"""The public face: exactly these names, each with a type and an explanation."""
+
+import ast
+import importlib
+import inspect
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import pytest
+
+import streamkit
+from streamkit.client import Client
+from tests.paths import ROOT
+
+NAMES = {
+    *("Client", "Run", "StreamRun", "Response", "Timeouts"),
+    *("Dispatcher", "StreamHandler", "on"),
+    *("Outcome", "Completed", "Incomplete", "Failed", "Cancelled", "Disconnected"),
+    *("Opened", "HandlerFailed", "Closed"),
+    *("StreamkitError", "UsageError", "UnfinishedResponse"),
+    *("ResponseIncompleteError", "ResponseFailedError", "ResponseCancelledError", "ResponseDisconnectedError"),
+}
+
+FILES = sorted((ROOT / "streamkit").rglob("*.py"))
+TREES = {str(path.relative_to(ROOT)): ast.parse(path.read_text("utf-8")) for path in FILES}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Block = ast.Module | ast.ClassDef
+
+
+def test_the_names_are_these() -> None:
+    assert sorted(streamkit.__all__) == sorted(NAMES)
+
+
+def test_a_star_import_gives_all_of_them() -> None:
+    namespace: dict[str, Any] = {}
+    exec("from streamkit import *", namespace)
+    assert namespace.keys() - {"__builtins__"} == NAMES
+
+
+def test_the_client_is_found_though_it_is_imported_on_first_use() -> None:
+    assert streamkit.Client is Client
+
+
+def test_other_names_are_missed_as_in_any_module() -> None:
+    with pytest.raises(AttributeError, match="module 'streamkit' has no attribute 'Clint'"):
+        streamkit.Clint  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'Clint'"):
+        exec("from streamkit import Clint")
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    try:
+        assert version("streamkit") == streamkit.__version__
+    except PackageNotFoundError:
+        pytest.skip("streamkit is not installed, only importable")
+
+
+def is_public(name: str) -> bool:
+    return not name.startswith("_") or name.endswith("__")
+
+
+def is_overload(function: Function) -> bool:
+    return any(isinstance(mark, ast.Name) and mark.id == "overload" for mark in function.decorator_list)
+
+
+def public_blocks(block: Block, path: str) -> Iterator[tuple[str, Block]]:
+    """Yield a module and its public classes, with what to call them."""
+    yield path, block
+    for node in block.body:
+        if isinstance(node, ast.ClassDef) and is_public(node.name):
+            yield from public_blocks(node, f"{path}:{node.name}")
+
+
+BLOCKS = [found for path, tree in TREES.items() for found in public_blocks(tree, path)]
+
+
+def public_functions(block: Block) -> list[Function]:
+    return [node for node in block.body if isinstance(node, Function) and is_public(node.name)]
+
+
+def annotations_of(block: Block) -> Iterator[ast.expr]:
+    """Yield what types a reader sees: of functions, attributes and aliases.
+
+    The one signature behind overloads is left out: neither people nor checkers see it.
+    """
+    functions = public_functions(block)
+    overloaded = {function.name for function in functions if is_overload(function)}
+    for function in functions:
+        if is_overload(function) or function.name not in overloaded:
+            arguments = [node for node in ast.walk(function.args) if isinstance(node, ast.arg)]
+            found = [function.returns, *(argument.annotation for argument in arguments)]
+            yield from (annotation for annotation in found if annotation is not None)
+    for node in block.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and is_public(node.target.id):
+            yield node.annotation
+        if isinstance(node, ast.Assign) and all(isinstance(t, ast.Name) and is_public(t.id) for t in node.targets):
+            yield node.value
+
+
+def mentions_any(annotation: ast.expr) -> bool:
+    nodes = list(ast.walk(annotation))
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return "Any" in texts or any(isinstance(node, ast.Name) and node.id == "Any" for node in nodes)
+
+
+@pytest.mark.parametrize(("name", "block"), BLOCKS, ids=[name for name, _ in BLOCKS])
+def test_no_public_type_is_any(name: str, block: Block) -> None:
+    lines = [annotation.lineno for annotation in annotations_of(block) if mentions_any(annotation)]
+    assert not lines, f"{name} has Any in lines {lines}"
+
+
+@pytest.mark.parametrize(("name", "block"), BLOCKS, ids=[name for name, _ in BLOCKS])
+def test_everything_public_is_explained(name: str, block: Block) -> None:
+    missing = [
+        function.name
+        for function in public_functions(block)
+        if not function.name.startswith("_") and not is_overload(function) and not ast.get_docstring(function)
+    ]
+    assert not missing
+    assert ast.get_docstring(block) or not block.body
+
+
+def explained_values(tree: ast.Module) -> set[str]:
+    """Return the names of a module that are assigned, with a docstring below."""
+    return {
+        node.targets[0].id
+        for node, below in zip(tree.body, tree.body[1:], strict=False)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+    }
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_every_name_is_explained_where_it_is_defined(name: str) -> None:
+    value: object = getattr(streamkit, name)
+    if inspect.isclass(value):
+        assert value.__doc__
+        assert value.__name__ == name
+        assert getattr(importlib.import_module(value.__module__), name) is value
+    else:
+        assert any(name in explained_values(tree) for tree in TREES.values())
