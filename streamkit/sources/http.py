@@ -137,6 +137,7 @@ class HttpChunks:
         return chunk
 
     async def aclose(self) -> None:
+        """Give the connection back if its answer was read to the end, else close it."""
         if self._content.at_eof():
             await self._response.release()
         else:
