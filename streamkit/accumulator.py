@@ -117,6 +117,7 @@ class Accumulator:
         # From (model, key) to the pieces its deltas append to: a shortcut past finding item and path anew for each.
         # Any event that is not a delta may change where pieces are, so it empties this.
         self._open_texts: dict[tuple[type[ev.Event], object], list[str]] = {}
+        self.has_text = False
         self._anomalies: list[Anomaly] = []
         self.anomaly_count = 0
 
@@ -192,6 +193,7 @@ class Accumulator:
             self._note("late", event)
             return
         pieces.append(event.delta)
+        self.has_text = self.has_text or place is _OUTPUT_TEXT
         if getattr(event, "output_index", None) is not None:
             self._open_texts[type(event), _DELTA_KEYS[type(event)](event)] = pieces
 

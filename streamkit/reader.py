@@ -11,6 +11,7 @@ from streamkit.errors import StreamkitError
 from streamkit.outcome import Opened
 from streamkit.source import Chunks
 from streamkit.sse import Decoder, Frame
+from streamkit.stats import RunStats
 from streamkit.watchdog import Watchdog
 
 T = TypeVar("T")
@@ -34,13 +35,15 @@ class Reader:
         body_head: the first bytes of the body, as long as no frame has come.
     """
 
-    def __init__(self, timeouts: Timeouts, max_event_bytes: int) -> None:
+    def __init__(self, timeouts: Timeouts, max_event_bytes: int, stats: RunStats) -> None:
         self.opened: Opened | None = None
         self.body_head = b""
         self._time = asyncio.get_running_loop().time
         self._max_event_bytes = max_event_bytes
         self._decoder = Decoder(max_event_bytes=max_event_bytes)
-        self._clocks = Clocks(timeouts, self._time())
+        self._began = self._time()
+        self._stats = stats
+        self._clocks = Clocks(timeouts, self._began)
         self._watchdog = Watchdog(self._clocks)
         self._chunks: Chunks | None = None
         self._has_frames = False
@@ -54,6 +57,7 @@ class Reader:
             Interrupted: ``interrupt`` was called meanwhile.
         """
         await self._close_chunks()
+        self._stats.attempts += 1
         self._clocks.opening(self._time())
         self._watchdog.close()
         self._chunks = await self._watchdog.wait_for(call)
@@ -76,6 +80,7 @@ class Reader:
             chunk = await self._watchdog.wait_for(self._chunks.__anext__)
         except StopAsyncIteration:
             return None
+        self._stats.received(len(chunk), self._time() - self._began)
         frames = self._decoder.feed(chunk)
         if not self._has_frames:
             self._look_at_head(chunk, frames)
@@ -98,13 +103,14 @@ class Reader:
         """Return the frame that the end of the bytes cut off before its blank line."""
         return self._decoder.flush()
 
-    def count(self, events: int, keepalives: int) -> None:
-        """Tell the clocks how many events the frames were so far, and how many of these were mere keepalives."""
-        if events - keepalives > self._progress:
+    def note_progress(self) -> None:
+        """Tell the clocks what the frames of the last read were: events, and not only keepalives, or not."""
+        progress = self._stats.events - self._stats.keepalives
+        if progress > self._progress:
             self._clocks.progressed()
-        elif events:
+        elif self._stats.events:
             self._clocks.kept_alive()
-        self._progress = events - keepalives
+        self._progress = progress
 
     def expect_end(self) -> None:
         """Tell the clocks that the server reported an error, so that what still follows must follow soon."""

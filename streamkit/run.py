@@ -6,6 +6,7 @@ time, so that a slow handler slows the reading, and the network's own flow contr
 
 import logging
 from collections.abc import Callable
+from time import perf_counter
 from types import TracebackType
 from typing import Self
 
@@ -25,6 +26,7 @@ from streamkit.outcome import Cancelled, Closed, Notice, Opened, Outcome, finish
 from streamkit.response import Response
 from streamkit.source import Background, Source
 from streamkit.sse import MAX_EVENT_BYTES, Frame
+from streamkit.stats import RunStats
 from streamkit.stream import EventStream
 
 logger = logging.getLogger("streamkit.run")
@@ -109,6 +111,11 @@ class StreamRun(Run):
         """How many frames came after the response had ended; they are ignored."""
         return self._stream.late_frames
 
+    @property
+    def stats(self) -> RunStats:
+        """The run's own figures: times, counts, retries; some are final only when it has ended."""
+        return self._stream.stats
+
     def snapshot(self) -> Response:
         """Return the response as far as it has come."""
         return self._stream.accumulator.snapshot()
@@ -147,15 +154,21 @@ class StreamRun(Run):
             UsageError: the run is not entered, or is driven already.
             Exception: whatever a handler raised, unchanged; the run is over then.
         """
-        stream = self._stream
+        stream, stats = self._stream, self._stream.stats
         routes = self._routes = combine(handlers).routes()
         try:
             while stream.ending is None:
                 delivery = stream.take()
                 if delivery is None:
                     await self._fill()
-                elif routes[type(delivery)]:
+                elif handlers := routes[type(delivery)]:
+                    began = perf_counter()
                     await deliver(routes, delivery, self)
+                    seconds = perf_counter() - began
+                    stats.handler_seconds += seconds
+                    if seconds > stats.longest_handler_seconds:
+                        stats.longest_handler_seconds = seconds
+                        stats.longest_handler = ", ".join(handler.name for handler in handlers)
         except BaseException as error:
             await self._abandon(error)
             raise

@@ -21,6 +21,7 @@ from streamkit.recovery import Plan, Poll, Recovery, Reopen, Restart
 from streamkit.response import ErrorDetail, Response
 from streamkit.source import Background, Source
 from streamkit.sse import MAX_EVENT_BYTES, Frame
+from streamkit.stats import RunStats
 from streamkit.synthesis import missing_events
 from streamkit.watchdog import Interrupted
 
@@ -37,6 +38,7 @@ class EventStream:
         opened: what the other side said when the source was last opened.
         ending: how the response ended; ``None`` as long as it goes on.
         late_frames: how many frames came after the end.
+        stats: the figures so far.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class EventStream:
         self.opened: Opened | None = None
         self.ending: Outcome | None = None
         self.late_frames = 0
+        self.stats = RunStats()
         self._source = source
         self._background = background
         self._cursor = cursor or Cursor()
@@ -72,9 +75,7 @@ class EventStream:
         self._frames: Iterator[Frame] = iter(())
         self._upcoming: Iterator[Event] = iter(())
         self._reported: ErrorDetail | None = None
-        self._events = 0
         self._events_before_restart = 0
-        self._keepalives = 0
 
     def take(self) -> Event | Notice | None:
         """Return the next of what is at hand, folded into the response; ``None`` where a call of ``fill`` is needed."""
@@ -95,7 +96,7 @@ class EventStream:
             UsageError: another task is driving the stream.
         """
         if self._reader is None:
-            self._reader = Reader(self._timeouts, self._max_event_bytes)
+            self._reader = Reader(self._timeouts, self._max_event_bytes, self.stats)
         try:
             await self._step()
         except Interrupted:
@@ -114,6 +115,8 @@ class EventStream:
 
     async def close(self) -> None:
         """Close the source; what it still sends after the end is counted."""
+        self._note_times()
+        self.stats.text_characters = len(self.accumulator.text)
         reader = self._reader
         if reader is None:
             return
@@ -135,7 +138,7 @@ class EventStream:
             await self._background.cancel(response_id)
 
     def _accept(self, event: Event) -> Event:
-        self._events += 1
+        self.stats.events += 1
         self.accumulator.add(event)
         note = self._NOTED.get(type(event))
         if note is not None:
@@ -159,7 +162,8 @@ class EventStream:
 
     async def _read(self) -> None:
         reader = self._wire
-        reader.count(self._events, self._keepalives)
+        reader.note_progress()
+        self._note_times()
         frames = await reader.read()
         if frames is None:
             frames = self._unterminated(reader)
@@ -176,7 +180,7 @@ class EventStream:
         if frame is not None and not isinstance(decode(frame), InvalidEvent):
             return [frame]
         assert self.opened is not None
-        events = self._events - self._events_before_restart
+        events = self.stats.events - self._events_before_restart
         raise ending.error_at_end_of_bytes(events=events, body_head=reader.body_head, opened=self.opened)
 
     async def _open_later(self) -> None:
@@ -186,6 +190,7 @@ class EventStream:
     async def _poll(self) -> None:
         await self._wire.rest(lambda: asyncio.sleep(self._delay))
         self._delay = self._poll_every
+        self.stats.polls += 1
         background, response_id = self._background, self._cursor.response_id
         assert background is not None
         assert response_id is not None
@@ -226,14 +231,24 @@ class EventStream:
     def _plan(self, error: StreamkitError) -> Plan | None:
         if self._reported is not None and self._background is None:
             return None
-        begun = self._events > self._events_before_restart
+        begun = self.stats.events > self._events_before_restart
         jitter = random.random()  # noqa: S311 - it spreads load, and keeps no secret
-        return self._recovery.plan(error, self._cursor, events=self._events, begun=begun, jitter=jitter)
+        return self._recovery.plan(error, self._cursor, events=self.stats.events, begun=begun, jitter=jitter)
+
+    def _note_times(self) -> None:
+        # Once a chunk, not once an event: the events of a chunk arrived together.
+        stats = self.stats
+        if stats.first_text_after is None:
+            if stats.first_event_after is None and stats.events:
+                stats.first_event_after = stats.last_byte_after
+            if self.accumulator.has_text:
+                stats.first_text_after = stats.last_byte_after
 
     def _forget(self, cause: StreamkitError) -> None:
         self.accumulator = Accumulator()
-        self._events_before_restart = self._events
+        self._events_before_restart = self.stats.events
         self._is_suffix = False
+        self.stats.restarts += 1
         self._notices.append(Restarted(cause=cause))
 
     def _note_end(self, event: Event) -> None:
@@ -249,7 +264,7 @@ class EventStream:
         self._wire.expect_end()
 
     def _note_keepalive(self, _: Event) -> None:
-        self._keepalives += 1
+        self.stats.keepalives += 1
 
     def _note_invalid(self, event: InvalidEvent) -> None:
         if event.type in TERMINAL_TYPES:

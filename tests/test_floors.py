@@ -19,6 +19,7 @@ FLOORS = {
     "items": 0,
     "response": 1,
     "sse": 1,
+    "stats": 1,
     "clocks": 1,
     "events": 2,
     "codec": 3,
