@@ -18,7 +18,7 @@ from streamkit.codec import decode
 from streamkit.context import Run
 from streamkit.cursor import Cursor, Retry
 from streamkit.dispatch import Dispatcher, Routes, StreamHandler, combine, deliver
-from streamkit.dispatch.handler import AnyFunction
+from streamkit.dispatch.handler import AnyFunction, Handler
 from streamkit.errors import StreamkitError, UsageError
 from streamkit.events import Event
 from streamkit.iteration import EventIterator, EventsOf
@@ -154,7 +154,7 @@ class StreamRun(Run):
             UsageError: the run is not entered, or is driven already.
             Exception: whatever a handler raised, unchanged; the run is over then.
         """
-        stream, stats = self._stream, self._stream.stats
+        stream = self._stream
         routes = self._routes = combine(handlers).routes()
         try:
             while stream.ending is None:
@@ -164,11 +164,7 @@ class StreamRun(Run):
                 elif handlers := routes[type(delivery)]:
                     began = perf_counter()
                     await deliver(routes, delivery, self)
-                    seconds = perf_counter() - began
-                    stats.handler_seconds += seconds
-                    if seconds > stats.longest_handler_seconds:
-                        stats.longest_handler_seconds = seconds
-                        stats.longest_handler = ", ".join(handler.name for handler in handlers)
+                    self._note_time(perf_counter() - began, handlers)
         except BaseException as error:
             await self._abandon(error)
             raise
@@ -200,6 +196,13 @@ class StreamRun(Run):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._abandon(error)
+
+    def _note_time(self, seconds: float, handlers: tuple[Handler, ...]) -> None:
+        stats = self._stream.stats
+        stats.handler_seconds += seconds
+        if seconds > stats.longest_handler_seconds:
+            stats.longest_handler_seconds = seconds
+            stats.longest_handler = ", ".join(handler.name for handler in handlers)
 
     async def _pull(self) -> Event | Notice | None:
         stream = self._stream
