@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 from pydantic import ValidationError
 
 from streamkit import events as ev
-from streamkit.growing import GrowingItem, Path
-from streamkit.items import OutputItem
+from streamkit.growing import GrowingItem, Path, make_item
+from streamkit.items import ContentPart, OutputItem
 from streamkit.response import Response
 
 MAX_ANOMALIES = 100
@@ -95,11 +95,22 @@ _DONE_TEXTS: dict[type[ev.Event], tuple[_Place, str]] = {
     ev.ShellCallCommandDone: (_COMMAND, "command"),
 }
 
-_TOOL_PROGRESS = [model for model in ev.EVENTS.values() if issubclass(model, ev.ToolProgressEvent)]
 _PartAdded = ev.ContentPartAdded | ev.ReasoningPartAdded | ev.ReasoningSummaryPartAdded
 _PartDone = ev.ContentPartDone | ev.ReasoningPartDone | ev.ReasoningSummaryPartDone
-_INDEX_OF = {"content": "content_index", "summary": "summary_index"}
-_PART_PLACES: dict[str | None, _Place] = {place.part_type: place for place in _DELTAS.values() if place.part_type}
+_TOOL_PROGRESS = {name: model for name, model in ev.EVENTS.items() if issubclass(model, ev.ToolProgressEvent)}
+
+# The type of the item that an event belongs to; with a content part, the part's type tells.
+_ITEM_TYPES: dict[type[ev.Event], str] = {
+    ev.OutputTextAnnotationAdded: "message",
+    ev.ReasoningSummaryPartAdded: "reasoning",
+    ev.ReasoningSummaryPartDone: "reasoning",
+    ev.ShellCallCommandAdded: "shell_call",
+    ev.ShellCallOutputContentDelta: "shell_call_output",
+    ev.ShellCallOutputContentDone: "shell_call_output",
+    **{model: place.item_type for model, (place, _) in _DONE_TEXTS.items()},
+    **{model: name.split(".")[1] for name, model in _TOOL_PROGRESS.items()},
+}
+_REASONING_PARTS = {"reasoning_text", "summary_text"}
 
 
 class Accumulator:
@@ -112,12 +123,12 @@ class Accumulator:
         self._response: Response | None = None
         self._ended = False
         self._stage: type[ev.Event] | None = None
+        self.has_text = False
         self._items: dict[int, GrowingItem] = {}
         self._index_of_id: dict[str, int] = {}
         # From (model, key) to the pieces its deltas append to: a shortcut past finding item and path anew for each.
         # Any event that is not a delta may change where pieces are, so it empties this.
         self._open_texts: dict[tuple[type[ev.Event], object], list[str]] = {}
-        self.has_text = False
         self._anomalies: list[Anomaly] = []
         self.anomaly_count = 0
 
@@ -127,16 +138,9 @@ class Accumulator:
         return tuple(self._anomalies)
 
     @property
-    def ended(self) -> bool:
-        """Whether the server has said how the response ended."""
-        return self._ended
-
-    @property
     def text(self) -> str:
         """The text of the answer so far: all ``output_text`` parts of all messages."""
-        if self._ended:
-            return self.snapshot().output_text
-        return "".join(item.output_text() for _, item in sorted(self._items.items()))
+        return self.snapshot().output_text
 
     @property
     def response_id(self) -> str | None:
@@ -149,6 +153,11 @@ class Accumulator:
         if self._ended:
             return response
         return response.model_copy(update={"output": self._output()})
+
+    @property
+    def ended(self) -> bool:
+        """Whether the server has said how the response ended."""
+        return self._ended
 
     @property
     def stage(self) -> type[ev.Event] | None:
@@ -174,7 +183,10 @@ class Accumulator:
         fold = self._FOLDS.get(model)
         if fold is not None:
             self._open_texts.clear()
-            fold(self, event)
+            if self._ended:
+                self._note("late", event)
+            else:
+                fold(self, event)
 
     def _output(self) -> list[OutputItem]:
         return [item.build() for _, item in sorted(self._items.items())]
@@ -185,56 +197,73 @@ class Accumulator:
             self._anomalies.append(Anomaly(kind, event.type, event.sequence_number))
 
     def _add_delta(self, event: ev.DeltaEvent, place: _Place) -> None:
-        item = self._item_for(event, place.item_type)
+        item = None if self._ended else self._open_item(event, place.item_type)
+        if item is None:
+            self._note("late", event)
+            return
         path = place.path(event, item)
         self._announce_part(event, item, place, path)
+        pieces = self._grow(event, item, path, event.delta)
+        if pieces is not None and getattr(event, "output_index", None) is not None:
+            self._open_texts[type(event), _DELTA_KEYS[type(event)](event)] = pieces
+
+    def _grow(self, event: ev.Event, item: GrowingItem, path: Path, text: str) -> list[str] | None:
+        """Append to the text at a path and return its pieces; ``None`` where a done event had closed it."""
         pieces = item.pieces(path)
         if pieces is None:
             self._note("late", event)
-            return
-        pieces.append(event.delta)
-        self.has_text = self.has_text or place is _OUTPUT_TEXT
-        if getattr(event, "output_index", None) is not None:
-            self._open_texts[type(event), _DELTA_KEYS[type(event)](event)] = pieces
+        else:
+            pieces.append(text)
+            self.has_text = self.has_text or isinstance(event, ev.OutputTextDelta)
+        return pieces
 
     def _announce_part(self, event: ev.Event, item: GrowingItem, place: _Place, path: Path) -> None:
         """Lay a placeholder where a text's part was never announced."""
-        if place.part_type is None or item.done or path[1] in item.indexes(place.before):
-            return
-        self._note("part_not_announced", event)
-        item.put(path[:2], {"type": place.part_type})
+        if place.part_type is not None and path[1] not in item.indexes(place.before):
+            self._note("part_not_announced", event)
+            item.put(path[:2], {"type": place.part_type})
 
-    def _item_for(self, event: ev.Event, item_type: str) -> GrowingItem:
-        index = self._index_for(event)
-        item = self._items.get(index)
-        if item is None:
-            self._note("item_not_announced", event)
-            item = self._items[index] = GrowingItem(_placeholder(item_type, getattr(event, "item_id", None)))
-        return item
-
-    def _index_for(self, event: ev.Event) -> int:
+    def _open_item(self, event: ev.Event, item_type: str) -> GrowingItem | None:
+        """Return the item that an event belongs to, be it announced or not; ``None`` where it is done."""
         index: int | None = getattr(event, "output_index", None)
-        if index is not None:
-            return index
-        newest = max(self._items, default=0)
-        return self._index_of_id.get(getattr(event, "item_id", None) or "", newest)
+        item_id: str | None = getattr(event, "item_id", None)
+        if index is None:
+            index = self._find(item_id, item_type)
+        if index not in self._items:
+            self._note("item_not_announced", event)
+            self._keep(index, GrowingItem(make_item({"type": item_type, "id": item_id, "status": "in_progress"})))
+        item = self._items[index]
+        return None if item.done else item
+
+    def _find(self, item_id: str | None, item_type: str) -> int:
+        """Return the index of the item that an event without an index belongs to, or one for a new item."""
+        if item_id in self._index_of_id:
+            return self._index_of_id[item_id]
+        for index, item in sorted(self._items.items(), reverse=True):
+            if item.base.type == item_type and not item.done:
+                return index
+        return max(self._items, default=-1) + 1
+
+    def _keep(self, index: int, item: GrowingItem) -> None:
+        self._items[index] = item
+        if item.base.id:
+            self._index_of_id.setdefault(item.base.id, index)
 
     def _start(self, event: ev.ResponseEvent) -> None:
-        if self._ended:
-            self._note("late", event)
-            return
-        if event.response.output:
-            # A snapshot that already has output is the server's word on all that came before it.
-            self._items = {index: GrowingItem(item) for index, item in enumerate(event.response.output)}
         self._response = event.response
         self._stage = type(event)
+        if event.response.output:
+            # A snapshot that already has output is the server's word on all that came before it.
+            self._items.clear()
+            self._index_of_id.clear()
+            for index, item in enumerate(event.response.output):
+                self._keep(index, GrowingItem(item))
 
     def _end(self, event: ev.ResponseEvent) -> None:
-        if self._ended:
-            self._note("late", event)
-            return
-        response = event.response
-        if not response.output and self._items:
+        self._conclude(event.response, event)
+
+    def _conclude(self, response: Response, event: ev.Event) -> None:
+        if not response.output:
             response = response.model_copy(update={"output": self._output()})
         elif self._items and response.output_text != self.text:
             self._note("text_differs", event)
@@ -242,15 +271,13 @@ class Accumulator:
         self._ended = True
 
     def _add_item(self, event: ev.OutputItemAdded) -> None:
+        index = max(self._items, default=-1) + 1 if event.output_index is None else event.output_index
         if event.item is None:
             self._note("empty", event)
-            return
-        index = event.output_index if event.output_index is not None else max(self._items, default=-1) + 1
-        if index in self._items:
+        elif index in self._items:
             self._note("repeated", event)
-            return
-        self._items[index] = GrowingItem(event.item)
-        self._remember_id(event.item, index)
+        else:
+            self._keep(index, GrowingItem(event.item))
 
     def _finish_item(self, event: ev.OutputItemDone) -> None:
         if event.item is None:
@@ -258,112 +285,82 @@ class Accumulator:
             return
         index = event.output_index
         if index is None:
-            known = self._index_of_id.get(_id_of(event.item))
-            index = max(self._items, default=0) if known is None else known
+            index = self._find(event.item.id, event.item.type)
         if index not in self._items:
             self._note("item_not_announced", event)
-        self._items[index] = GrowingItem(event.item, done=True)
-        self._remember_id(event.item, index)
+        self._keep(index, GrowingItem(event.item, done=True))
 
-    def _remember_id(self, item: OutputItem, index: int) -> None:
-        self._index_of_id.setdefault(_id_of(item), index)
+    def _change_item(self, event: ev.Event) -> None:
+        part: ContentPart | None = getattr(event, "part", None)
+        of_part = "reasoning" if part is not None and part.type in _REASONING_PARTS else "message"
+        item = self._open_item(event, _ITEM_TYPES.get(type(event), of_part))
+        if item is None:
+            self._note("late", event)
+        else:
+            self._CHANGES[type(event)](self, item, event)
 
-    def _add_part(self, event: _PartAdded) -> None:
-        item, listed = self._list_of(event)
+    def _add_part(self, item: GrowingItem, event: _PartAdded) -> None:
+        listed, index = _part_position(event)
         used = item.indexes((listed,))
-        index = getattr(event, _INDEX_OF[listed])
-        index = (max(used, default=-1) + 1) if index is None else index
-        if item.done or index in used:
-            self._note("late" if item.done else "repeated", event)
+        if index is None:
+            index = max(used, default=-1) + 1
+        if index in used:
+            self._note("repeated", event)
         else:
             item.put((listed, index), event.part)
 
-    def _finish_part(self, event: _PartDone) -> None:
-        item, listed = self._list_of(event)
-        index = getattr(event, _INDEX_OF[listed])
+    def _finish_part(self, item: GrowingItem, event: _PartDone) -> None:
+        listed, index = _part_position(event)
         if index is None:
             index = max(item.indexes((listed,)), default=0)
-        if item.done:
-            self._note("late", event)
-        else:
-            item.finish((listed, index), event.part)
+        item.finish((listed, index), event.part)
 
-    def _list_of(self, event: _PartAdded | _PartDone) -> tuple[GrowingItem, str]:
-        summary = isinstance(event, ev.SummaryEvent)
-        place = _SUMMARY_TEXT if summary else _PART_PLACES.get(event.part.type, _OUTPUT_TEXT)
-        return self._item_for(event, place.item_type), "summary" if summary else "content"
-
-    def _finish_text(self, event: ev.Event) -> None:
+    def _finish_text(self, item: GrowingItem, event: ev.Event) -> None:
         place, field = _DONE_TEXTS[type(event)]
-        item = self._item_for(event, place.item_type)
-        if item.done:
-            self._note("late", event)
-            return
         path = place.path(event, item)
         self._announce_part(event, item, place, path)
         item.finish(path, getattr(event, field))
 
-    def _add_annotation(self, event: ev.OutputTextAnnotationAdded) -> None:
-        item = self._item_for(event, _OUTPUT_TEXT.item_type)
-        if item.done or event.annotation is None:
-            self._note("late" if item.done else "empty", event)
+    def _add_annotation(self, item: GrowingItem, event: ev.OutputTextAnnotationAdded) -> None:
+        if event.annotation is None:
+            self._note("empty", event)
             return
         path = _OUTPUT_TEXT.path(event, item)
         self._announce_part(event, item, _OUTPUT_TEXT, path)
         annotations = (*path[:2], "annotations")
         index = event.annotation_index
-        item.put(
-            (*annotations, max(item.indexes(annotations), default=-1) + 1 if index is None else index), event.annotation
-        )
+        if index is None:
+            index = max(item.indexes(annotations), default=-1) + 1
+        item.put((*annotations, index), event.annotation)
 
-    def _add_command(self, event: ev.ShellCallCommandAdded) -> None:
-        item = self._item_for(event, _COMMAND.item_type)
-        if item.done:
-            self._note("late", event)
-        else:
-            item.put(_COMMAND.path(event, item), event.command)
+    def _add_command(self, item: GrowingItem, event: ev.ShellCallCommandAdded) -> None:
+        item.put(_COMMAND.path(event, item), event.command)
 
-    def _add_shell_output(self, event: ev.ShellCallOutputContentDelta) -> None:
-        item = self._item_for(event, "shell_call_output")
-        for channel in ("stdout", "stderr"):
-            text: str | None = getattr(event.delta, channel)
-            pieces = item.pieces(("output", event.command_index or 0, channel)) if text else None
-            if text and pieces is not None:
-                pieces.append(text)
-            elif text:
-                self._note("late", event)
+    def _add_shell_output(self, item: GrowingItem, event: ev.ShellCallOutputContentDelta) -> None:
+        for channel, text in (("stdout", event.delta.stdout), ("stderr", event.delta.stderr)):
+            if text:
+                self._grow(event, item, ("output", event.command_index or 0, channel), text)
 
-    def _finish_shell_output(self, event: ev.ShellCallOutputContentDone) -> None:
-        item = self._item_for(event, "shell_call_output")
-        if item.done:
-            self._note("late", event)
-            return
+    def _finish_shell_output(self, item: GrowingItem, event: ev.ShellCallOutputContentDone) -> None:
         for index, output in enumerate(event.output, event.command_index or 0):
             item.finish(("output", index), output)
 
-    def _set_status(self, event: ev.ToolProgressEvent) -> None:
-        _, item_type, status = event.type.split(".")
-        item = self._item_for(event, item_type)
-        if not item.done and "status" in type(item.base).model_fields:
-            item.put(("status",), status)
+    def _set_status(self, item: GrowingItem, event: ev.ToolProgressEvent) -> None:
+        item.progress = event.type.rpartition(".")[2]
+        item.put(("status",), item.progress)
 
     def _salvage(self, event: ev.InvalidEvent) -> None:
         """Keep what an invalid whole-response event still says: the end of a run must not hang on one field."""
         self._note("invalid", event)
-        response = event.data.get("response") if isinstance(event.data, dict) else None
-        if event.type in ev.TERMINAL_TYPES or (isinstance(response, dict) and self._response is None):
-            salvaged = ev.ResponseCompleted(response=_salvaged_response(response if isinstance(response, dict) else {}))
-            (self._end if event.type in ev.TERMINAL_TYPES else self._start)(salvaged)
+        data = event.data.get("response") if isinstance(event.data, dict) else None
+        response = _salvaged_response(data) if isinstance(data, dict) else self._response
+        if event.type in ev.TERMINAL_TYPES:
+            self._conclude(response or Response(), event)
+        elif self._response is None:
+            self._response = response
 
-    _FOLDS: ClassVar[dict[type[ev.Event], Callable[[Any, Any], None]]] = {
-        ev.ResponseCreated: _start,
-        ev.ResponseQueued: _start,
-        ev.ResponseInProgress: _start,
-        ev.ResponseCompleted: _end,
-        ev.ResponseIncomplete: _end,
-        ev.ResponseFailed: _end,
-        ev.OutputItemAdded: _add_item,
-        ev.OutputItemDone: _finish_item,
+    # What an event does to its item.
+    _CHANGES: ClassVar[dict[type[ev.Event], Callable[[Any, GrowingItem, Any], None]]] = {
         ev.ContentPartAdded: _add_part,
         ev.ReasoningPartAdded: _add_part,
         ev.ReasoningSummaryPartAdded: _add_part,
@@ -374,21 +371,28 @@ class Accumulator:
         ev.ShellCallCommandAdded: _add_command,
         ev.ShellCallOutputContentDelta: _add_shell_output,
         ev.ShellCallOutputContentDone: _finish_shell_output,
-        ev.InvalidEvent: _salvage,
         **dict.fromkeys(_DONE_TEXTS, _finish_text),
-        **dict.fromkeys(_TOOL_PROGRESS, _set_status),
+        **dict.fromkeys(_TOOL_PROGRESS.values(), _set_status),
+    }
+    # What an event does to the response.
+    _FOLDS: ClassVar[dict[type[ev.Event], Callable[[Any, Any], None]]] = {
+        ev.ResponseCreated: _start,
+        ev.ResponseQueued: _start,
+        ev.ResponseInProgress: _start,
+        ev.ResponseCompleted: _end,
+        ev.ResponseIncomplete: _end,
+        ev.ResponseFailed: _end,
+        ev.OutputItemAdded: _add_item,
+        ev.OutputItemDone: _finish_item,
+        ev.InvalidEvent: _salvage,
+        **dict.fromkeys(_CHANGES, _change_item),
     }
 
 
-def _id_of(item: OutputItem) -> str:
-    name = getattr(item, "id", None)
-    return name if isinstance(name, str) else ""
-
-
-def _placeholder(item_type: str, item_id: str | None) -> OutputItem:
-    item = ev.OutputItemAdded.model_validate({"item": {"type": item_type, "id": item_id, "status": "in_progress"}}).item
-    assert item is not None
-    return item
+def _part_position(event: _PartAdded | _PartDone) -> tuple[str, int | None]:
+    if isinstance(event, ev.SummaryEvent):
+        return "summary", event.summary_index
+    return "content", event.content_index
 
 
 def _salvaged_response(data: dict[str, Any]) -> Response:

@@ -216,7 +216,8 @@ class Client:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._max_connections, limit_per_host=0),
                 timeout=aiohttp.ClientTimeout(total=None),
-                trust_env=True,
+                # Proxies of the environment are for the network: they do not know the servers of this machine.
+                trust_env=not _is_local(URL(self.base_url).host or ""),
             )
         if self._session.closed:
             raise UsageError("the client is closed; make a new one")
@@ -224,7 +225,10 @@ class Client:
 
 
 def _checked_url(base_url: str) -> str:
-    url = URL(base_url)
+    try:
+        url = URL(base_url)
+    except ValueError as error:
+        raise UsageError(f"base_url is no address: {error}: {base_url!r}") from error
     if url.scheme not in {"http", "https"} or not url.host:
         raise UsageError(f"base_url must be an address such as 'https://api.openai.com/v1', not {base_url!r}")
     return base_url.rstrip("/")

@@ -65,7 +65,7 @@ def decode_strictly(frame: Frame) -> Event:
 
 
 def _without_obfuscation(event: Event) -> Event:
-    # Padding against traffic analysis (wire.md: only on deltas so far, whose models ignore extras); not for handlers.
+    # Padding against traffic analysis (only on deltas so far, whose models ignore extras); not for handlers.
     extra = event.__pydantic_extra__
     if extra:
         extra.pop("obfuscation", None)
@@ -78,10 +78,9 @@ def _decode_slowly(frame: Frame) -> Event:
     try:
         data = _parse(frame)
     except (ValueError, RecursionError) as error:
-        name = "" if frame.event == _UNNAMED else frame.event
-        return InvalidEvent(type=name, raw=frame.data, error=f"not JSON: {error}")
+        return InvalidEvent(type=_name_of(frame), raw=frame.data, error=f"not JSON: {error}")
     if not isinstance(data, dict):
-        return InvalidEvent(type="", raw=frame.data, error="not a JSON object", data=cast("Any", data))
+        return InvalidEvent(type=_name_of(frame), raw=frame.data, error="not a JSON object", data=cast("Any", data))
     return _decode_object(frame, cast("dict[str, Any]", data))
 
 
@@ -91,42 +90,41 @@ def _parse(frame: Frame) -> object:
     except ValueError:
         # The standard library accepts halves of surrogate pairs, which servers that cut text by UTF-16 units escape
         # into separate deltas; and replacing bytes that are not UTF-8 is what the SSE standard asks for.
-        return _well_formed(json.loads(frame.text))
-
-
-def _well_formed(value: object) -> object:
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_well_formed(item) for item in cast("list[object]", value)]
-    if isinstance(value, dict):
-        return {_well_formed(key): _well_formed(item) for key, item in cast("dict[str, object]", value).items()}
-    return value
+        text = json.dumps(json.loads(frame.text), ensure_ascii=False)
+        return from_json(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
 
 
 def _decode_object(frame: Frame, data: dict[str, Any]) -> Event:
+    data.pop("obfuscation", None)
     name = _type_of(frame, data)
     model = EVENTS.get(name)
     if model is None:
-        data.pop("obfuscation", None)
         number = data.get("sequence_number")
         return UnknownEvent(type=name, data=data, sequence_number=number if type(number) is int else None)
     if model is ErrorEvent and data.get("type", "error") != "error":
-        data = {"error": data}
+        data = {"error": data.get("error") or data}
     try:
-        return _without_obfuscation(model.model_validate({**data, "type": name}))
+        return model.model_validate({**data, "type": name})
     except ValidationError as error:
         return InvalidEvent(type=name, raw=frame.data, error=_one_line(error), data=data)
 
 
 def _type_of(frame: Frame, data: dict[str, Any]) -> str:
     name = data.get("type")
-    named = "" if frame.event == _UNNAMED else frame.event
-    if isinstance(name, str) and (name in EVENTS or named != "error"):
+    if isinstance(name, str) and name in EVENTS:
         return name
-    # Chat-style error objects have no type, or the error's own type in its place (wire.md 3.5).
-    return "error" if data.get("error") else named
+    # Chat-style errors have no type, or the error's own type in its place.
+    if frame.event == "error" or data.get("object") == "error":
+        return "error"
+    if isinstance(name, str):
+        return name
+    return "error" if data.get("error") else _name_of(frame)
+
+
+def _name_of(frame: Frame) -> str:
+    return "" if frame.event == _UNNAMED else frame.event
 
 
 def _one_line(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, entry['loc'])) or 'event'}: {entry['msg']}" for entry in error.errors())
+    entries = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, entry['loc'])) or 'event'}: {entry['msg']}" for entry in entries)

@@ -35,7 +35,7 @@ def error_at_end_of_bytes(*, events: int, body_head: bytes, opened: Opened) -> S
         detail = detail_in_json(text)
         if detail is not None:
             return from_detail(detail, request_id=opened.request_id)
-    elif not text or (content_type or "").startswith("text/event-stream"):
+    elif not text or (content_type or "").lower().startswith("text/event-stream"):
         what = "without sending an event" if text else "without sending a byte"
         return ConnectionLost(f"{opened.url} answered, then closed the stream {what}", body_head=body_head)
     return NotAnEventStream(

@@ -1,15 +1,15 @@
 """The many forms in which servers report an error, all read into one ``ServerError``.
 
-The forms are listed in the documentation's error guide: nested and flat ``error`` events, ``response.failed``, JSON
-bodies of HTTP errors, event streams sent with an error status, and web pages of proxies.
+There are nested and flat ``error`` events, ``response.failed``, JSON bodies of HTTP errors, event streams sent with an
+error status, and web pages of proxies.
 """
 
 import re
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any
 
-from pydantic import ValidationError
+from pydantic_core import to_json
 
 from streamkit.codec import decode
 from streamkit.errors import ServerError
@@ -17,8 +17,15 @@ from streamkit.events import ErrorEvent
 from streamkit.response import ErrorDetail
 from streamkit.sse import Decoder, Frame
 
-_TRY_AGAIN = re.compile(r"try again in\s*(\d+(?:\.\d+)?)\s*(ms|s|seconds?|m|minutes?)\b", re.IGNORECASE)
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_UNIT_SECONDS = {
+    **dict.fromkeys(["ms", "millisecond"], 0.001),
+    **dict.fromkeys(["s", "sec", "second"], 1.0),
+    **dict.fromkeys(["m", "min", "minute"], 60.0),
+    **dict.fromkeys(["h", "hour"], 3600.0),
+    **dict.fromkeys(["d", "day"], 86400.0),
+}
+_DURATION = re.compile(rf"([0-9]+(?:\.[0-9]+)?)\s*({'|'.join(_UNIT_SECONDS)})s?(?![a-z])", re.IGNORECASE)
+_WAIT = re.compile(rf"(?:try again in|retry after)\s+((?:{_DURATION.pattern}\s*)+)", re.IGNORECASE)
 _SHOWN_CHARACTERS = 300
 
 
@@ -26,33 +33,44 @@ def from_detail(
     detail: ErrorDetail | None, *, also: ErrorDetail | None = None, request_id: str | None = None
 ) -> ServerError:
     """Return the error that ``detail`` describes, with what only ``also`` knows (an ``error`` event sent before it)."""
-    first, second = detail or ErrorDetail(), also or ErrorDetail()
-    message = first.message or second.message or "the server reported an error without a message"
-    code = first.code if first.code is not None else second.code
-    return ServerError(
-        message,
-        code=None if code is None else str(code),
-        type=first.type or second.type,
-        param=first.param or second.param,
-        request_id=request_id,
-        retry_after=retry_after(first.headers or second.headers or {}) or _seconds_in(message),
-    )
+    known = _joined(detail or ErrorDetail(), also or ErrorDetail())
+    message = known.message or "the server reported an error without a message"
+    return _error(message, known, request_id=request_id)
 
 
 def from_body(status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> ServerError:
     """Return the error of an HTTP answer that is not a success; ``now`` (Unix time) dates a ``Retry-After``."""
-    detail = _detail_in(body)
-    code = detail.code if detail else None
+    known = _detail_in(body) or ErrorDetail()
+    message = known.message or _describe(status, headers, body)
+    wait = retry_after(headers, now=now)
+    again = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
+    return _error(message, known, request_id=request_id(headers), retry_after=wait, status=status, should_retry=again)
+
+
+def _error(
+    message: str,
+    known: ErrorDetail,
+    *,
+    request_id: str | None,
+    retry_after: float | None = None,
+    status: int | None = None,
+    should_retry: bool | None = None,
+) -> ServerError:
     return ServerError(
-        (detail and detail.message) or _describe(status, headers, body),
-        code=None if code is None else str(code),
-        type=detail.type if detail else None,
-        param=detail.param if detail else None,
+        message,
+        code=None if known.code is None else str(known.code),
+        type=known.type,
+        param=known.param,
         status=status,
-        request_id=request_id(headers),
-        retry_after=retry_after(headers, now=now),
-        should_retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").lower()),
+        request_id=request_id,
+        retry_after=_wait_told_in(known) if retry_after is None else retry_after,
+        should_retry=should_retry,
     )
+
+
+def _joined(first: ErrorDetail, second: ErrorDetail) -> ErrorDetail:
+    missing = [name for name in ErrorDetail.model_fields if getattr(first, name) in (None, "")]
+    return first.model_copy(update={name: getattr(second, name) for name in missing})
 
 
 def detail_in_json(body: bytes) -> ErrorDetail | None:
@@ -67,36 +85,43 @@ def request_id(headers: Mapping[str, str]) -> str | None:
     return next((headers[name] for name in names if headers.get(name)), None)
 
 
-def retry_after(headers: Mapping[str, Any], *, now: float | None = None) -> float | None:
+def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     """Return the seconds to wait by the headers: ``retry-after-ms``, else ``retry-after`` in seconds or as a date."""
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    value = headers.get("retry-after")
-    seconds = _number(value)
-    if seconds is not None or now is None or not isinstance(value, str):
-        return seconds
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
-    except (ValueError, OverflowError):
-        return None
+    seconds = _seconds_in(headers)
+    return _seconds_until(headers.get("retry-after", ""), now) if seconds is None else seconds
 
 
-def _number(value: object) -> float | None:
+def _seconds_in(headers: Mapping[str, str]) -> float | None:
+    milliseconds = _number(headers.get("retry-after-ms", ""))
+    return _number(headers.get("retry-after", "")) if milliseconds is None else milliseconds / 1000
+
+
+def _number(text: str) -> float | None:
     try:
-        number = float(value) if isinstance(value, str | int | float) else -1.0
+        number = float(text)
     except ValueError:
         return None
     return number if 0 <= number < float("inf") else None
 
 
-def _seconds_in(message: str) -> float | None:
-    # OpenAI's rate limit errors inside a stream say it only in words.
-    found = _TRY_AGAIN.search(message)
-    if found is None:
+def _seconds_until(date: str, now: float) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+    except (ValueError, OverflowError):
         return None
-    amount, unit = found.groups()
-    return float(amount) * _UNIT_SECONDS["ms" if unit.lower() == "ms" else unit[0].lower()]
+    # Dates in headers are GMT, also where a server does not say so.
+    return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now)
+
+
+def _wait_told_in(known: ErrorDetail) -> float | None:
+    # Inside a stream the headers may stand in the error object; OpenAI's own rate limits say it only in words.
+    headers = {name.lower(): value for name, value in (known.headers or {}).items()}
+    seconds = _seconds_in(headers)
+    found = _WAIT.search(known.message or "")
+    if seconds is not None or found is None:
+        return seconds
+    durations = _DURATION.findall(found[1])
+    return _number(str(sum(float(amount) * _UNIT_SECONDS[unit.lower()] for amount, unit in durations)))
 
 
 def _detail_in(body: bytes) -> ErrorDetail | None:
@@ -110,16 +135,15 @@ def _detail_in(body: bytes) -> ErrorDetail | None:
 
 
 def _other_json(body: bytes) -> ErrorDetail | None:
-    # FastAPI servers say {"detail": …}, others a bare {"message": …}.
+    # FastAPI says {"detail": …}, problem documents have a title besides, other servers say a bare {"message": …}.
     event = decode(Frame(event="error", data=body.strip()))
     if not isinstance(event, ErrorEvent):
         return None
-    extra = event.__pydantic_extra__ or {}
-    message = event.message or extra.get("detail")
-    try:
-        return ErrorDetail(message=None if message is None else str(message), code=event.code)
-    except ValidationError:
-        return None
+    others = (event.error or event).model_extra or {}
+    told = event.detail.message or others.get("detail") or others.get("title")
+    if told is None or isinstance(told, str):
+        return event.detail.model_copy(update={"message": told})
+    return event.detail.model_copy(update={"message": shown(to_json(told))})
 
 
 def shown(body: bytes) -> str:

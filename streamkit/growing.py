@@ -1,7 +1,7 @@
-"""One output item while it grows: what was announced of it, and what deltas and done events laid over that.
+"""One output item while it grows: the item as it was announced, opened wherever something is laid into it.
 
-An overlay stands at a path, such as ``("content", 0, "text")``. Text that still grows is a list of pieces, joined only
-when somebody reads it, so that a delta costs the same however long the answer is.
+Text that grows is a list of pieces, joined only when somebody reads it, so that a delta costs the same however long the
+answer is. What nothing was laid into stays the model it was.
 """
 
 from itertools import pairwise
@@ -10,33 +10,45 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from streamkit.events import OutputItemDone
-from streamkit.items import Message, OutputItem, OutputText
+from streamkit.items import OutputItem
 
 Path = tuple[str | int, ...]
 """Where a value stands in an item: field names, and indexes as the wire counts them (they may have gaps)."""
 
 
+class _Fields(dict[str | int, Any]):
+    """A model or a JSON object that was opened."""
+
+
+class _Elements(dict[str | int, Any]):
+    """A list that was opened, by the wire's indexes."""
+
+
+class _Pieces(list[str]):
+    """A text that grows."""
+
+
 class GrowingItem:
-    """An output item and its overlays.
+    """An output item that values are laid into.
 
     Attributes:
         base: the item as the server last sent it whole.
-        done: the server sent it for good; nothing may be laid over it any more.
+        done: the server sent it for good; nothing may be laid into it any more.
+        progress: the step that a tool's last progress event told of, such as ``"searching"``.
     """
 
-    __slots__ = ("_closed", "_overlays", "base", "done")
+    __slots__ = ("_closed", "_opened", "base", "done", "progress")
 
     def __init__(self, base: OutputItem, *, done: bool = False) -> None:
         self.base = base
         self.done = done
-        self._overlays: dict[Path, object] = {}
+        self.progress: str | None = None
+        self._opened: _Fields | None = None
         self._closed: set[Path] = set()
 
     def put(self, path: Path, value: object) -> None:
-        """Lay a whole value at a path, over all that was there."""
-        for covered in [other for other in self._overlays if other[: len(path)] == path]:
-            del self._overlays[covered]
-        self._overlays[path] = value
+        """Lay a whole value at a path, in place of all that was there."""
+        self._parent(path)[path[-1]] = value
 
     def finish(self, path: Path, value: object) -> None:
         """Lay a value at a path for good: text at or below it does not grow any more."""
@@ -49,121 +61,89 @@ class GrowingItem:
 
     def text(self, path: Path) -> str:
         """Return the text at a path as far as it has grown."""
-        value = self._value_at(path)
-        return _joined(cast("list[str]", value)) if isinstance(value, list) else str(value or "")
-
-    @property
-    def progress(self) -> str | None:
-        """The step that a tool's last progress event told of, such as ``"searching"``."""
-        step = self._overlays.get(("status",))
-        return step if isinstance(step, str) else None
+        value = _settled(look_up(self.base if self._opened is None else self._opened, path))
+        return value if isinstance(value, str) else ""
 
     def pieces(self, path: Path) -> list[str] | None:
         """Return the growing text at a path, to append to; ``None`` where it was closed."""
         if self.is_closed(path):
             return None
-        overlay = self._overlays.get(path)
-        if isinstance(overlay, list):
-            return cast("list[str]", overlay)
-        text = self._value_at(path)
-        pieces = [text] if isinstance(text, str) and text else []
-        self._overlays[path] = pieces
-        return pieces
+        parent = self._parent(path)
+        text = parent.get(path[-1])
+        if not isinstance(text, _Pieces):
+            text = parent[path[-1]] = _Pieces([text] if isinstance(text, str) and text else [])
+        return text
 
     def indexes(self, path: Path) -> list[int]:
         """Return the indexes in use in the list at a path, ascending."""
-        listed = look_up(self.base, path)
-        used = set(range(len(cast("list[object]", listed)))) if isinstance(listed, list) else set[int]()
-        for other in self._overlays:
-            if len(other) > len(path) and other[: len(path)] == path:
-                index = other[len(path)]
-                used.update([index] if isinstance(index, int) else [])
-        return sorted(used)
-
-    def output_text(self) -> str:
-        """Return the text of the item's ``output_text`` parts so far; empty for an item that is no message."""
-        return "".join(text for _, text in sorted(self._texts().items()))
+        value = look_up(self.base if self._opened is None else self._opened, path)
+        if isinstance(value, _Elements):
+            return cast("list[int]", sorted(value))
+        return list(range(len(_listed(value))))
 
     def build(self) -> OutputItem:
         """Return the item as it stands."""
-        if not self._overlays:
-            return self.base
-        data: dict[str, Any] = self.base.model_dump(exclude_unset=True)
-        for path, value in self._overlays.items():
-            _place(data, path, _plain(value))
-        item = OutputItemDone.model_validate({"item": _settle(data)}).item
-        return self.base if item is None else item
+        return self.base if self.done or self._opened is None else make_item(_settled(self._opened))
 
-    def _texts(self) -> dict[int, str]:
-        if not isinstance(self.base, Message):
-            return {}
-        texts = {i: part.text for i, part in enumerate(self.base.content) if isinstance(part, OutputText)}
-        for path, value in self._overlays.items():
-            match path:
-                case ("content", int(index)):
-                    texts[index] = value.text if isinstance(value, OutputText) else ""
-                case ("content", int(index), "text") if index in texts:
-                    texts[index] = _joined(value)
-                case _:
-                    pass
-        return texts
+    def _parent(self, path: Path) -> dict[str | int, Any]:
+        """Open everything above the end of a path and return what is right above it."""
+        if self._opened is None:
+            self._opened = _fields_of(self.base)
+        node: dict[str | int, Any] = self._opened
+        for step, following in pairwise(path):
+            node[step] = _open(node.get(step), _Elements if isinstance(following, int) else _Fields)
+            node = node[step]
+        return node
 
-    def _value_at(self, path: Path) -> object:
-        for length in range(len(path), 0, -1):
-            if path[:length] in self._overlays:
-                return look_up(self._overlays[path[:length]], path[length:])
-        return look_up(self.base, path)
+
+def make_item(data: object) -> OutputItem:
+    """Return the output item with these fields; models within them stay as they are."""
+    item = OutputItemDone.model_validate({"item": data}).item
+    assert item is not None
+    return item
 
 
 def look_up(value: object, path: Path) -> object:
     """Return what stands at a path in a model or in plain data, ``None`` where nothing does."""
     for step in path:
-        if isinstance(step, int):
-            elements = cast("list[object]", value) if isinstance(value, list) else []
-            value = elements[step] if 0 <= step < len(elements) else None
-        elif isinstance(value, dict):
-            value = cast("dict[str, object]", value).get(step)
-        else:
-            value = getattr(value, step, None)
+        value = _member(value, step)
     return value
 
 
-class _Indexed(dict[Any, Any]):
-    """A list while values are placed in it, by the wire's indexes."""
-
-
-def _place(data: dict[Any, Any], path: Path, value: object) -> None:
-    for step, following in pairwise(path):
-        data[step] = _container(data.get(step), _Indexed if isinstance(following, int) else dict)
-        data = data[step]
-    data[path[-1]] = value
-
-
-def _container(value: object, kind: type[dict[Any, Any]]) -> dict[Any, Any]:
-    if kind is _Indexed and isinstance(value, list):
-        return _Indexed(enumerate(cast("list[object]", value)))
-    fits = isinstance(value, dict) and isinstance(value, _Indexed) == (kind is _Indexed)
-    return cast("dict[Any, Any]", value) if fits else kind()
-
-
-def _settle(value: object) -> object:
-    if isinstance(value, _Indexed):
-        return [_settle(element) for _, element in sorted(value.items())]
+def _member(value: object, step: str | int) -> object:
     if isinstance(value, dict):
-        return {key: _settle(element) for key, element in cast("dict[str, object]", value).items()}
-    return value
+        return cast("dict[str | int, Any]", value).get(step)
+    if isinstance(step, str):
+        return getattr(value, step, None)
+    elements = _listed(value)
+    return elements[step] if 0 <= step < len(elements) else None
 
 
-def _plain(value: object) -> object:
+def _listed(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def _open(value: object, kind: type[_Fields | _Elements]) -> _Fields | _Elements:
+    if isinstance(value, kind):
+        return value
+    if kind is _Elements:
+        return _Elements(enumerate(_listed(value)))
     if isinstance(value, BaseModel):
-        return value.model_dump(exclude_unset=True)
-    return _joined(cast("list[str]", value)) if isinstance(value, list) else value
+        return _fields_of(value)
+    return _Fields(cast("dict[str | int, Any]", value) if isinstance(value, dict) else ())
 
 
-def _joined(value: object) -> str:
-    if not isinstance(value, list):
-        return str(value)
-    pieces = cast("list[str]", value)
-    if len(pieces) > 1:
-        pieces[:] = ["".join(pieces)]
-    return pieces[0] if pieces else ""
+def _fields_of(model: BaseModel) -> _Fields:
+    # A model that was made by hand may not have set its type, which the wire always names.
+    return _Fields((name, value) for name, value in model if name in model.model_fields_set or name == "type")
+
+
+def _settled(value: object) -> object:
+    if isinstance(value, _Pieces):
+        value[:] = ["".join(value)]
+        return value[0]
+    if isinstance(value, _Elements):
+        return [_settled(element) for _, element in sorted(value.items())]
+    if isinstance(value, _Fields):
+        return {name: _settled(field) for name, field in value.items()}
+    return value

@@ -52,7 +52,7 @@ ItemStatus = Literal[
 class Model(BaseModel):
     """Base of everything the wire carries: immutable, with fields it does not know kept in ``model_extra``."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", serialize_by_alias=True)
+    model_config = ConfigDict(frozen=True, extra="allow", serialize_by_alias=True, validate_by_name=True)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
         """Show what was sent, and leave out the many fields that were not."""

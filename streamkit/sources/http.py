@@ -1,5 +1,6 @@
 """Bytes over HTTP: the requests of the Responses API, and a streamed answer as a source."""
 
+import os
 import ssl
 import time
 import uuid
@@ -13,7 +14,7 @@ from yarl import URL
 
 from streamkit.clocks import Timeouts
 from streamkit.cursor import Cursor
-from streamkit.errors import ClockExpired, ConnectFailed, ConnectionLost, NotAnEventStream, StreamkitError
+from streamkit.errors import ClockExpired, ConnectFailed, ConnectionLost, NotAnEventStream, StreamkitError, UsageError
 from streamkit.failures import from_body, request_id, shown
 from streamkit.outcome import Opened
 from streamkit.response import Response
@@ -86,6 +87,8 @@ class ResponsesApi:
             )
         except (aiohttp.ClientError, OSError) as error:
             raise _connect_error(error, url, self.timeouts) from error
+        except ValueError as error:
+            raise UsageError(f"the request's headers, the API key among them, cannot be sent: {error}") from error
         if 200 <= answer.status < 300:
             return answer
         async with answer:
@@ -190,5 +193,7 @@ def _connect_error(error: Exception, url: URL, timeouts: Timeouts) -> StreamkitE
 
 def _reason(error: Exception) -> str:
     inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(inner, ConnectionError) and inner.errno:
+        return os.strerror(inner.errno)
     text = inner.strerror if isinstance(inner, OSError) and inner.strerror else str(inner)
     return " ".join(text.split()) or type(error).__name__
