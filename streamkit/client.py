@@ -109,6 +109,7 @@ class Client:
             timeouts=timeouts,
             retry=retry,
             restart=restart == "allowed",
+            model=request.get("model"),
         )
 
     def resume(
@@ -192,6 +193,7 @@ class Client:
         retry: Retry | Literal["default"] | None,
         cursor: Cursor | None = None,
         restart: bool = False,
+        model: object = None,
     ) -> StreamRun:
         return StreamRun(
             source,
@@ -202,6 +204,8 @@ class Client:
             restart=restart,
             max_event_bytes=self._max_event_bytes,
             decode=self._decode,
+            model=model if isinstance(model, str) else None,
+            base_url=self.base_url,
         )
 
     def _check_key(self, headers: Mapping[str, str]) -> None:

@@ -25,6 +25,11 @@ Handlers' own exceptions are never wrapped: they reach the caller unchanged.
 class StreamkitError(Exception):
     """The root of the tree: ``except StreamkitError`` catches whatever streamkit raises itself."""
 
+    @property
+    def kind(self) -> str:
+        """What happened, in one of few words, for logs and metrics: no message of the server, which may quote input."""
+        return type(self).__name__
+
 
 class UsageError(StreamkitError):
     """The program calls streamkit in a way that cannot work; the message says what to change."""
@@ -100,6 +105,11 @@ class ClockExpired(TransportError):
         self.clock = clock
         self.seconds = seconds
 
+    @property
+    def kind(self) -> str:
+        """The clock, as ``"timeout.idle"``."""
+        return f"timeout.{self.clock}"
+
 
 _CLOCKS = {
     "connect": "no connection",
@@ -145,6 +155,12 @@ class ServerError(StreamkitError):
         self.request_id = request_id
         self.retry_after = retry_after
         self.should_retry = should_retry
+
+    @property
+    def kind(self) -> str:
+        """The server's error code, else its type, else the HTTP status."""
+        refused = self.status is not None and self.status >= 300
+        return self.code or self.type or (str(self.status) if refused else super().kind)
 
     def __str__(self) -> str:
         facts = {"code": self.code, "param": self.param, "status": self.status, "request_id": self.request_id}

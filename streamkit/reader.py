@@ -1,6 +1,7 @@
 """Reading a source under the clocks: bytes in, frames out."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
@@ -43,6 +44,7 @@ class Reader:
         self._decoder = Decoder(max_event_bytes=max_event_bytes)
         self._began = self._time()
         self._stats = stats
+        stats.began_at = time.time()
         self._clocks = Clocks(timeouts, self._began)
         self._watchdog = Watchdog(self._clocks)
         self._chunks: Chunks | None = None
@@ -116,6 +118,10 @@ class Reader:
         """Tell the clocks that the server reported an error, so that what still follows must follow soon."""
         self._clocks.expect_end()
         self._watchdog.close()
+
+    def note_end(self) -> None:
+        """Tell the figures that the run ends now."""
+        self._stats.ended_after = self._time() - self._began
 
     def interrupt(self) -> None:
         """End the current wait with ``Interrupted``."""

@@ -55,6 +55,7 @@ class StreamRun(Run):
         restart: a response that broke off may be requested anew.
         max_event_bytes: the largest event to accept.
         decode: ``codec.decode``, or ``codec.decode_strictly`` to end the run at an event that does not fit its model.
+        model, base_url: what is asked for, and of whom, for handlers to know.
     """
 
     def __init__(
@@ -68,8 +69,10 @@ class StreamRun(Run):
         restart: bool = False,
         max_event_bytes: int = MAX_EVENT_BYTES,
         decode: Callable[[Frame], Event] = decode,
+        model: str | None = None,
+        base_url: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(model=model, base_url=base_url)
         self._stream = EventStream(
             source,
             cursor=cursor,
@@ -228,6 +231,7 @@ class StreamRun(Run):
             if self._cancels_on_server:
                 await self._cancel_on_server()
             await self._stream.close()
+            self._log_end(outcome)
             await self._tell(outcome)
         return outcome
 
@@ -235,7 +239,14 @@ class StreamRun(Run):
         try:
             await self._stream.cancel_in_background()
         except StreamkitError as error:
-            logger.warning("the server was not told to cancel %s: %s", self.response_id, error)
+            logger.warning("the server was not told to cancel response %s: %s", self.response_id, error.kind)
+
+    def _log_end(self, outcome: Outcome) -> None:
+        stats = self.stats
+        logger.debug("%s: response %s, %s", type(outcome).__name__, self.response_id, stats)
+        if stats.buffered_suspected:
+            silence = stats.first_byte_after
+            logger.warning("response %s came all at once after %.1f s: a proxy may collect it", self.response_id, silence)
 
     async def _tell(self, outcome: Outcome) -> None:
         if self._routes is None:

@@ -14,11 +14,15 @@ class RunStats:
     They are taken when bytes arrive, so that slow handlers do not change them.
     """
 
+    began_at: float | None = None
+    """When the run began, as Unix time; ``None`` before."""
     first_byte_after: float | None = None
     first_event_after: float | None = None
     first_text_after: float | None = None
     """Of the answer itself, not of the reasoning before it."""
     last_byte_after: float | None = None
+    ended_after: float | None = None
+    """Handlers included, but for those of the end; ``None`` as long as the run goes on."""
     chunks: int = 0
     """Reads that brought bytes."""
     bytes: int = 0

@@ -120,6 +120,7 @@ class EventStream:
         reader = self._reader
         if reader is None:
             return
+        reader.note_end()
         try:
             self.late_frames += count_late(self._frames)
             if self.accumulator.ended:
@@ -159,6 +160,7 @@ class EventStream:
         self._cursor.reconnected()
         self._notices.append(self.opened)
         self._step = self._read
+        logger.debug("attempt %d: status %s, request %s", self.stats.attempts, self.opened.status, self._request_id)
 
     async def _read(self) -> None:
         reader = self._wire
@@ -212,7 +214,8 @@ class EventStream:
                 error = from_detail(self._reported, request_id=self._request_id)
             self.end(ending.after_error(error, self.accumulator.snapshot()))
             return
-        logger.info("%s after %s: %s", type(plan).__name__, type(error).__name__, error)
+        name, response_id = type(plan).__name__, self._cursor.response_id
+        logger.info("%s in %.2f s after %s, response %s", name, plan.delay, error.kind, response_id)
         self._delay = plan.delay
         match plan:
             case Reopen():

@@ -2,9 +2,6 @@
 
 import asyncio
 import gzip
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -26,50 +23,10 @@ from streamkit import (
 from streamkit.errors import ClockExpired, ConnectFailed, ConnectionLost, NotAnEventStream, ServerError
 from streamkit.items import Message
 from streamkit.testing import LocalServer
+from tests.raw_server import answering, head, ok, raw_server
 from tests.scripted import BEFORE_END, HELLO, frame
 
 pytestmark = pytest.mark.anyio
-
-Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def raw_server(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """Serve connections with a function that reads and writes bytes; the value is the base URL."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await answer(reader, writer)
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-
-
-def answering(*pieces: bytes, then: Callable[[], Awaitable[object]] | None = None) -> Answer:
-    """Answer every request with bytes, then perhaps wait before the connection is closed."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-        await reader.readexactly(length)
-        writer.writelines(pieces)
-        await writer.drain()
-        if then is not None:
-            await then()
-
-    return answer
-
-
-def ok(body: bytes, *headers: str, content_type: str = "text/event-stream") -> bytes:
-    return head("200 OK", f"Content-Type: {content_type}", *headers) + body
-
-
-def head(status: str, *headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status}", *headers, "Connection: close"]
-    return "\r\n".join([*lines, "\r\n"]).encode()
 
 
 async def outcome_of(base_url: str, **options: Any) -> Outcome:
