@@ -7,6 +7,7 @@ from streamkit.context import Run
 from streamkit.cursor import Retry
 from streamkit.dispatch import Dispatcher, StreamHandler, on
 from streamkit.errors import StreamkitError, UsageError
+from streamkit.limits import Limits
 from streamkit.outcome import (
     Cancelled,
     Closed,
@@ -40,6 +41,7 @@ __all__ = [
     "Failed",
     "HandlerFailed",
     "Incomplete",
+    "Limits",
     "Opened",
     "Outcome",
     "Reconnecting",

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Self
 
@@ -13,14 +14,16 @@ from streamkit.clocks import Timeouts
 from streamkit.codec import decode, decode_strictly
 from streamkit.cursor import Cursor, Retry
 from streamkit.errors import UsageError
+from streamkit.limits import Limits
 from streamkit.response import Response
 from streamkit.run import Handlers, StreamRun
+from streamkit.source import Background, Source
+from streamkit.sources.cassette import Cassette
 from streamkit.sources.http import HttpSource, ResponsesApi
-from streamkit.sse import MAX_EVENT_BYTES
+from streamkit.sources.recording import Recording
+from streamkit.sources.redaction import HttpRequest
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
-MAX_CONNECTIONS = 1000
-"""Connections of a client's own session; each open stream holds one. Further streams wait for one to be free."""
 DEFAULT_RETRY = Retry()
 
 
@@ -37,8 +40,7 @@ class Client:
         session: an ``aiohttp.ClientSession`` to use; it stays yours to close, with its own limits and proxies.
         timeouts: the clocks of each run.
         retry: when failed attempts are made again; ``None`` for never.
-        max_event_bytes: the largest event to accept.
-        max_connections: open streams at a time; not used with a ``session``.
+        limits: how much to accept.
         strict: end a run at the first event that does not fit its model, instead of delivering an ``InvalidEvent``.
 
     Raises:
@@ -56,8 +58,7 @@ class Client:
         session: aiohttp.ClientSession | None = None,
         timeouts: Timeouts | None = None,
         retry: Retry | None = DEFAULT_RETRY,
-        max_event_bytes: int = MAX_EVENT_BYTES,
-        max_connections: int = MAX_CONNECTIONS,
+        limits: Limits | None = None,
         strict: bool = False,
     ) -> None:
         self.base_url = _checked_url(base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL)
@@ -71,8 +72,7 @@ class Client:
         )
         self._session = session
         self._owns_session = session is None
-        self._max_event_bytes = max_event_bytes
-        self._max_connections = max_connections
+        self._limits = limits or Limits()
         self._decode = decode_strictly if strict else decode
 
     def stream(
@@ -82,6 +82,7 @@ class Client:
         retry: Retry | Literal["default"] | None = "default",
         restart: Literal["never", "allowed"] = "never",
         extra_headers: Mapping[str, str] | None = None,
+        record: str | os.PathLike[str] | None = None,
         **request: object,
     ) -> StreamRun:
         """Prepare a run; nothing is sent until it is entered with ``async with`` and driven.
@@ -95,6 +96,7 @@ class Client:
             restart: ``"allowed"`` requests a response anew that broke off and cannot be taken up. Handlers get a
                 ``Restarted`` notice then, and must discard what they have; tokens are paid again.
             extra_headers: further headers for this request.
+            record: a file to write the stream into as it comes, for ``replay``; it is overwritten, and holds no secret.
             request: the body of the request, as in OpenAI's API reference: ``model``, ``input``, ``tools``, …
                 Models of this package, such as the items of an earlier response, may stand in ``input``.
 
@@ -103,9 +105,11 @@ class Client:
                 request cannot be written as JSON.
         """
         api = self._api(extra_headers, timeouts)
+        body = _body(request)
+        asked = HttpRequest(method="POST", url=f"{self.base_url}/responses", headers=api.headers, body=body)
+        background = request.get("background") is True
         return self._run(
-            HttpSource(api, _body(request), background=request.get("background") is True),
-            background=api if request.get("background") is True else None,
+            *_recorded(HttpSource(api, body, background=background), api if background else None, record, asked),
             timeouts=timeouts,
             retry=retry,
             restart=restart == "allowed",
@@ -120,6 +124,7 @@ class Client:
         timeouts: Timeouts | None = None,
         retry: Retry | Literal["default"] | None = "default",
         extra_headers: Mapping[str, str] | None = None,
+        record: str | os.PathLike[str] | None = None,
     ) -> StreamRun:
         """Prepare a run that takes up a background response, in this process or another than began it.
 
@@ -130,17 +135,57 @@ class Client:
             timeouts: other clocks for this run.
             retry: another retry policy for this run; ``None`` for no retries.
             extra_headers: further headers for this request.
+            record: a file to write the stream into as it comes; it is overwritten, and holds no secret.
 
         Raises:
             UsageError: there is no API key for a server that is not on this machine, or the client is closed.
         """
         api = self._api(extra_headers, timeouts)
+        asked = HttpRequest(method="GET", url=f"{self.base_url}/responses/{response_id}", headers=api.headers)
         return self._run(
-            HttpSource(api, None, background=True),
+            *_recorded(HttpSource(api, None, background=True), api, record, asked),
             cursor=Cursor(response_id, after),
-            background=api,
             timeouts=timeouts,
             retry=retry,
+        )
+
+    def replay(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        speed: float = 0,
+        timeouts: Timeouts | None = None,
+        retry: Retry | Literal["default"] | None = "default",
+        restart: Literal["never", "allowed"] = "never",
+        **request: object,
+    ) -> StreamRun:
+        """Prepare a run that gets from a recording what the recorded run got from the server; nothing is sent.
+
+        Attempts that failed are made again, as they were then, if the retry policy is the same.
+
+        Args:
+            path: a file that ``record`` wrote, or an event stream that was saved as it came.
+            speed: 0 plays as fast as possible and waits for no retries, 1 plays as fast as it was recorded, and so on.
+            timeouts: other clocks for this run.
+            retry: another retry policy for this run; ``None`` for no retries.
+            restart: whether the recorded run was allowed to request the response anew.
+            request: what is asked, to make sure that it is what was asked then; none of it to replay whatever it was.
+
+        Raises:
+            UsageError: the recording cannot be read, or another request was recorded.
+        """
+        cassette = Cassette(path, speed=speed)
+        if request:
+            cassette.check_request(_body(request))
+        policy = self.retry if retry == "default" else retry
+        return self._run(
+            cassette,
+            cassette if cassette.background else None,
+            cursor=cassette.cursor,
+            timeouts=timeouts,
+            retry=policy if speed or policy is None else _without_waits(policy),
+            restart=restart == "allowed",
+            model=request.get("model"),
         )
 
     async def run(
@@ -150,6 +195,7 @@ class Client:
         retry: Retry | Literal["default"] | None = "default",
         restart: Literal["never", "allowed"] = "never",
         extra_headers: Mapping[str, str] | None = None,
+        record: str | os.PathLike[str] | None = None,
         **request: object,
     ) -> Response:
         """Stream one response through handlers and return it; the arguments are those of ``stream``.
@@ -159,7 +205,9 @@ class Client:
             UsageError: as ``stream``.
             Exception: whatever a handler raised, unchanged.
         """
-        run = self.stream(timeouts=timeouts, retry=retry, restart=restart, extra_headers=extra_headers, **request)
+        run = self.stream(
+            timeouts=timeouts, retry=retry, restart=restart, extra_headers=extra_headers, record=record, **request
+        )
         async with run:
             return await run.dispatch(*handlers)
 
@@ -186,9 +234,9 @@ class Client:
 
     def _run(
         self,
-        source: "HttpSource",
+        source: Source,
+        background: Background | None,
         *,
-        background: "ResponsesApi | None",
         timeouts: Timeouts | None,
         retry: Retry | Literal["default"] | None,
         cursor: Cursor | None = None,
@@ -202,7 +250,7 @@ class Client:
             timeouts=timeouts or self.timeouts,
             retry=self.retry if retry == "default" else retry,
             restart=restart,
-            max_event_bytes=self._max_event_bytes,
+            limits=self._limits,
             decode=self._decode,
             model=model if isinstance(model, str) else None,
             base_url=self.base_url,
@@ -218,7 +266,9 @@ class Client:
         if self._session is None:
             # aiohttp's own timeouts are off: a run has its clocks, and a healthy stream may last for hours.
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._max_connections, limit_per_host=0),
+                connector=aiohttp.TCPConnector(limit=self._limits.max_connections, limit_per_host=0),
+                max_line_size=self._limits.max_header_bytes,
+                max_field_size=self._limits.max_header_bytes,
                 timeout=aiohttp.ClientTimeout(total=None),
                 # Proxies of the environment are for the network: they do not know the servers of this machine.
                 trust_env=not _is_local(URL(self.base_url).host or ""),
@@ -257,6 +307,20 @@ def _headers(
 
 def _is_local(host: str) -> bool:
     return host in {"localhost", "::1"} or host.startswith("127.") or host.endswith(".localhost")
+
+
+def _recorded(
+    source: Source, background: Background | None, path: str | os.PathLike[str] | None, request: HttpRequest
+) -> tuple[Source, Background | None]:
+    """Return the source and the background of a run, recorded where a path is given."""
+    if path is None:
+        return source, background
+    recording = Recording(source, path, background=background, request=request)
+    return recording, recording if background is not None else None
+
+
+def _without_waits(retry: Retry) -> Retry:
+    return replace(retry, first_delay=0.0, longest_delay=0.0, longest_retry_after=0.0, poll_every=0.0)
 
 
 def _body(request: dict[str, object]) -> bytes:

@@ -6,6 +6,7 @@
     ├── UsageError                   the program calls streamkit in a way that cannot work
     ├── InvalidEventError            strict mode only: an event of a known type has the wrong shape
     ├── FrameTooLarge                one event is larger than ``max_event_bytes``
+    ├── ResponseTooLarge             a whole response is larger than ``max_response_bytes``
     ├── TransportError               no answer, or the answer stopped: the network's side of a failure
     │   ├── ConnectFailed            no connection: address, port, name or certificate
     │   ├── ConnectionLost           the stream was cut, or ended without saying how the response ended
@@ -61,6 +62,21 @@ class FrameTooLarge(StreamkitError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"an event is larger than max_event_bytes={limit:,}; raise the limit to accept it")
+        self.limit = limit
+
+
+class ResponseTooLarge(StreamkitError):
+    """One response has brought more bytes than the limit ``max_response_bytes``.
+
+    Reading stops, so that a server that never ends cannot fill the memory. Raise the limit if responses of this size
+    are expected.
+
+    Attributes:
+        limit: the limit in bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the response is larger than max_response_bytes={limit:,}; raise the limit to accept it")
         self.limit = limit
 
 

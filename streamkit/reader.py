@@ -8,7 +8,8 @@ from typing import TypeVar
 import anyio
 
 from streamkit.clocks import Clocks, Timeouts
-from streamkit.errors import StreamkitError
+from streamkit.errors import ResponseTooLarge, StreamkitError
+from streamkit.limits import Limits
 from streamkit.outcome import Opened
 from streamkit.source import Chunks
 from streamkit.sse import Decoder, Frame
@@ -36,12 +37,12 @@ class Reader:
         body_head: the first bytes of the body, as long as no frame has come.
     """
 
-    def __init__(self, timeouts: Timeouts, max_event_bytes: int, stats: RunStats) -> None:
+    def __init__(self, timeouts: Timeouts, limits: Limits, stats: RunStats) -> None:
         self.opened: Opened | None = None
         self.body_head = b""
         self._time = asyncio.get_running_loop().time
-        self._max_event_bytes = max_event_bytes
-        self._decoder = Decoder(max_event_bytes=max_event_bytes)
+        self._limits = limits
+        self._decoder = Decoder(max_event_bytes=limits.max_event_bytes)
         self._began = self._time()
         self._stats = stats
         stats.began_at = time.time()
@@ -63,7 +64,7 @@ class Reader:
         self._clocks.opening(self._time())
         self._watchdog.close()
         self._chunks = await self._watchdog.wait_for(call)
-        self._decoder = Decoder(max_event_bytes=self._max_event_bytes)
+        self._decoder = Decoder(max_event_bytes=self._limits.max_event_bytes)
         self._has_frames = False
         self.body_head = b""
         self.opened = self._chunks.opened
@@ -74,7 +75,7 @@ class Reader:
 
         Raises:
             TransportError: the bytes were cut off, or a clock ran out.
-            FrameTooLarge: an event passes ``max_event_bytes``.
+            FrameTooLarge, ResponseTooLarge: a limit is passed.
             Interrupted: ``interrupt`` was called meanwhile.
         """
         assert self._chunks is not None
@@ -83,6 +84,8 @@ class Reader:
         except StopAsyncIteration:
             return None
         self._stats.received(len(chunk), self._time() - self._began)
+        if self._stats.bytes > self._limits.max_response_bytes:
+            raise ResponseTooLarge(self._limits.max_response_bytes)
         frames = self._decoder.feed(chunk)
         if not self._has_frames:
             self._look_at_head(chunk, frames)

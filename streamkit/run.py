@@ -22,10 +22,11 @@ from streamkit.dispatch.handler import AnyFunction, Handler
 from streamkit.errors import StreamkitError, UsageError
 from streamkit.events import Event
 from streamkit.iteration import EventIterator, EventsOf
+from streamkit.limits import Limits
 from streamkit.outcome import Cancelled, Closed, Notice, Opened, Outcome, finished
 from streamkit.response import Response
 from streamkit.source import Background, Source
-from streamkit.sse import MAX_EVENT_BYTES, Frame
+from streamkit.sse import Frame
 from streamkit.stats import RunStats
 from streamkit.stream import EventStream
 
@@ -53,7 +54,7 @@ class StreamRun(Run):
         timeouts: the clocks.
         retry: how failed attempts are made again; ``None`` for not at all.
         restart: a response that broke off may be requested anew.
-        max_event_bytes: the largest event to accept.
+        limits: how much to accept.
         decode: ``codec.decode``, or ``codec.decode_strictly`` to end the run at an event that does not fit its model.
         model, base_url: what is asked for, and of whom, for handlers to know.
     """
@@ -67,7 +68,7 @@ class StreamRun(Run):
         timeouts: Timeouts | None = None,
         retry: Retry | None = None,
         restart: bool = False,
-        max_event_bytes: int = MAX_EVENT_BYTES,
+        limits: Limits | None = None,
         decode: Callable[[Frame], Event] = decode,
         model: str | None = None,
         base_url: str | None = None,
@@ -80,7 +81,7 @@ class StreamRun(Run):
             timeouts=timeouts,
             retry=retry,
             restart=restart,
-            max_event_bytes=max_event_bytes,
+            limits=limits,
             decode=decode,
         )
         self._routes: Routes | None = None
@@ -246,7 +247,9 @@ class StreamRun(Run):
         logger.debug("%s: response %s, %s", type(outcome).__name__, self.response_id, stats)
         if stats.buffered_suspected:
             silence = stats.first_byte_after
-            logger.warning("response %s came all at once after %.1f s: a proxy may collect it", self.response_id, silence)
+            logger.warning(
+                "response %s came all at once after %.1f s: a proxy may collect it", self.response_id, silence
+            )
 
     async def _tell(self, outcome: Outcome) -> None:
         if self._routes is None:

@@ -15,12 +15,13 @@ from streamkit.cursor import Cursor, Retry
 from streamkit.errors import StreamkitError, UsageError
 from streamkit.events import EVENTS, TERMINAL_TYPES, ErrorEvent, Event, InvalidEvent, Keepalive
 from streamkit.failures import from_detail
+from streamkit.limits import Limits
 from streamkit.outcome import Cancelled, Notice, Opened, Outcome, Reconnecting, Restarted
 from streamkit.reader import Reader, count_late
 from streamkit.recovery import Plan, Poll, Recovery, Reopen, Restart
 from streamkit.response import ErrorDetail, Response
 from streamkit.source import Background, Source
-from streamkit.sse import MAX_EVENT_BYTES, Frame
+from streamkit.sse import Frame
 from streamkit.stats import RunStats
 from streamkit.synthesis import missing_events
 from streamkit.watchdog import Interrupted
@@ -50,7 +51,7 @@ class EventStream:
         timeouts: Timeouts | None = None,
         retry: Retry | None = None,
         restart: bool = False,
-        max_event_bytes: int = MAX_EVENT_BYTES,
+        limits: Limits | None = None,
         decode: Callable[[Frame], Event] = decode,
     ) -> None:
         self.accumulator = Accumulator()
@@ -66,7 +67,7 @@ class EventStream:
         self._recovery = Recovery(retry, background=background is not None, restart=restart)
         self._poll_every = retry.poll_every if retry else 0.0
         self._timeouts = timeouts or Timeouts()
-        self._max_event_bytes = max_event_bytes
+        self._limits = limits or Limits()
         self._decode = decode
         self._reader: Reader | None = None
         self._step: Callable[[], Awaitable[None]] = self._open
@@ -96,7 +97,7 @@ class EventStream:
             UsageError: another task is driving the stream.
         """
         if self._reader is None:
-            self._reader = Reader(self._timeouts, self._max_event_bytes, self.stats)
+            self._reader = Reader(self._timeouts, self._limits, self.stats)
         try:
             await self._step()
         except Interrupted:

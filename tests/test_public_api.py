@@ -14,7 +14,7 @@ from streamkit.client import Client
 from tests.paths import ROOT
 
 NAMES = {
-    *("Client", "Run", "StreamRun", "Response", "Timeouts", "Retry"),
+    *("Client", "Run", "StreamRun", "Response", "Timeouts", "Retry", "Limits"),
     *("Dispatcher", "StreamHandler", "on"),
     *("Outcome", "Completed", "Incomplete", "Failed", "Cancelled", "Disconnected"),
     *("Opened", "Reconnecting", "Restarted", "HandlerFailed", "Closed"),

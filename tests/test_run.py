@@ -17,6 +17,7 @@ from streamkit import (
     Failed,
     HandlerFailed,
     Incomplete,
+    Limits,
     Opened,
     Outcome,
     Response,
@@ -170,7 +171,7 @@ CUTS: dict[str, tuple[list[Step], type[StreamkitError], str]] = {
 async def test_a_stream_that_is_cut_keeps_what_it_brought(
     steps: list[Step], error: type[StreamkitError], message: str
 ) -> None:
-    outcome = await outcome_of(ScriptedSource(*steps), max_event_bytes=1000)
+    outcome = await outcome_of(ScriptedSource(*steps), limits=Limits(max_event_bytes=1000))
     assert isinstance(outcome, Disconnected)
     assert type(outcome.error) is error
     assert message in str(outcome.error)

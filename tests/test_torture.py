@@ -16,11 +16,20 @@ from streamkit import (
     Dispatcher,
     Failed,
     Incomplete,
+    Limits,
     Outcome,
     Timeouts,
     UnfinishedResponse,
 )
-from streamkit.errors import ClockExpired, ConnectFailed, ConnectionLost, FrameTooLarge, NotAnEventStream, ServerError
+from streamkit.errors import (
+    ClockExpired,
+    ConnectFailed,
+    ConnectionLost,
+    FrameTooLarge,
+    NotAnEventStream,
+    ResponseTooLarge,
+    ServerError,
+)
 from streamkit.events import Event, InvalidEvent, UnknownEvent
 from tests.raw_server import Answer, answering, chunked, head, ok, raw_server, resetting
 from tests.scripted import ADDED, BEFORE_END, COMPLETED, CREATED, DELTAS, HELLO, PART, frame
@@ -137,8 +146,15 @@ ROWS: dict[str, Row] = {
     "a line of 100 MiB, with a higher limit": Row(
         huge_line,
         Completed,
-        options={"max_event_bytes": 128 * 1024 * 1024},
+        options={"limits": Limits(max_event_bytes=128 * 1024 * 1024)},
         seen=InvalidEvent,
+    ),
+    "a response without end": Row(
+        answering(ok(BEGUN), then=never),
+        Disconnected,
+        ResponseTooLarge,
+        text="",
+        options={"limits": Limits(max_response_bytes=len(BEGUN) - 1)},
     ),
     "compressed all the same": Row(answering(ok(gzip.compress(WHOLE), "Content-Encoding: gzip")), Completed),
     # The connection.

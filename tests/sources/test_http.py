@@ -15,6 +15,7 @@ from streamkit import (
     Disconnected,
     Dispatcher,
     Failed,
+    Limits,
     Outcome,
     ResponseFailedError,
     Timeouts,
@@ -349,4 +350,4 @@ async def test_strict_and_the_size_limit_reach_the_run() -> None:
     async with raw_server(answering(ok(broken + b"".join(HELLO)))) as base_url:
         assert isinstance(await outcome_of(base_url), Completed)
         assert isinstance(await outcome_of(base_url, strict=True), Disconnected)
-        assert isinstance(await outcome_of(base_url, max_event_bytes=10), Disconnected)
+        assert isinstance(await outcome_of(base_url, limits=Limits(max_event_bytes=10)), Disconnected)
