@@ -78,7 +78,8 @@ def long_text(script: Script) -> None:
     wanted = _requested_tokens(script.request)
     if wanted is None:
         return script.text(_PROSE.rstrip()).complete()
-    copies = -(-wanted // len(tokenise(_PROSE)))
+    # Where two copies meet, the line break joins the word after it: each copy brings one token less than it has alone.
+    copies = -(-wanted // (len(tokenise(_PROSE)) - 1))
     return script.text("".join(tokenise(_PROSE * copies)[:wanted])).complete()
 
 

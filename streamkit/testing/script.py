@@ -72,8 +72,9 @@ def numbered_ids() -> MakeId:
 class Script:
     """One response, written item by item; ``events`` is the stream so far, valid at every point.
 
-    Making a script writes ``response.created`` and ``response.in_progress``. Each method then writes one whole output
-    item (added, parts, deltas, done), and ``complete``, ``incomplete``, ``fail`` or one of the errors ends the stream::
+    Making a script writes ``response.created`` and ``response.in_progress``, and for a background response
+    ``response.queued`` between them. Each method then writes one whole output item (added, parts, deltas, done), and
+    ``complete``, ``incomplete``, ``fail`` or one of the errors ends the stream::
 
         script = Script({"model": "gpt-5", "input": "Hi"})
         script.reasoning("The user says hi.").text("Hello!").complete()
@@ -97,7 +98,12 @@ class Script:
         self._reasoning_tokens = 0
         self._ended = False
         self._response = self._first_response(created_at)
-        self._emit("response.created", response=self._response)
+        if self.request.get("background") is True:
+            queued: JsonObject = {**self._response, "status": "queued"}
+            self._emit("response.created", response=queued)
+            self._emit("response.queued", response=queued)
+        else:
+            self._emit("response.created", response=self._response)
         self._emit("response.in_progress", response=self._response)
 
     def text(self, text: str, *, annotations: Sequence[JsonObject] = (), status: ItemStatus = "completed") -> Self:

@@ -1,11 +1,12 @@
 """How the local server puts events on the wire: encoding them, and spreading the deltas over time."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import lru_cache
 
 from pydantic_core import to_json
 
 from streamkit.sse import Frame, encode
+from streamkit.testing.answers import Cut, Pause, Step
 from streamkit.testing.request import JsonObject
 
 BATCH_BYTES = 16 * 1024
@@ -29,35 +30,53 @@ class Pace:
     Only delta events are spread; what stands between them is due at once.
     """
 
-    def __init__(self, tokens_per_second: float | None, *, start: float) -> None:
+    def __init__(self, tokens_per_second: float | None, *, clock: Callable[[], float]) -> None:
         self._interval = 1 / tokens_per_second if tokens_per_second else 0.0
-        self._start = start
+        self._clock = clock
+        self._start = clock()
         self._deltas = 0
 
-    def due(self, event: JsonObject) -> float:
-        """The time of the clock before which the event is not to be sent; call it once for each event, in order."""
+    def wait(self, event: JsonObject) -> float:
+        """How long the event has to wait, in seconds; call it once for each event, in order."""
         if str(event["type"]).endswith(".delta"):
             self._deltas += 1
-        return self._start + self._deltas * self._interval
+        return max(0.0, self._start + self._deltas * self._interval - self._clock())
 
 
-async def send_events(
-    events: Iterable[JsonObject],
-    *,
-    write: Callable[[bytes], Awaitable[None]],
-    pace: Pace,
-    clock: Callable[[], float],
-    sleep: Callable[[float], Awaitable[None]],
-) -> None:
-    """Write every event when it is due; those that are due together share a write."""
-    batch = bytearray()
+def paced(events: Iterable[JsonObject], pace: Pace) -> Iterator[Step]:
+    """Encode the events, with a pause before each that is not yet due."""
     for event in events:
-        wait = pace.due(event) - clock()
-        if batch and (wait > 0 or len(batch) >= BATCH_BYTES):
-            await write(bytes(batch))
-            batch.clear()
-        if wait > 0:
-            await sleep(wait)
-        batch += encode_event(event)
+        wait = pace.wait(event)
+        if wait:
+            yield Pause(wait)
+        yield encode_event(event)
+
+
+async def perform(
+    steps: Iterable[Step], *, write: Callable[[bytes], Awaitable[None]], sleep: Callable[[float], Awaitable[None]]
+) -> Cut | None:
+    """Take the steps of sending a body, and return the cut that ended it, if one did.
+
+    Bytes that nothing stands between share a write.
+    """
+    batch = bytearray()
+    for step in steps:
+        if isinstance(step, bytes):
+            batch += step
+            if len(batch) < BATCH_BYTES:
+                continue
+        await _flush(batch, write)
+        if isinstance(step, Cut):
+            return step
+        if isinstance(step, Pause):
+            await sleep(step.seconds)
+        elif not isinstance(step, bytes):
+            await step()
+    await _flush(batch, write)
+    return None
+
+
+async def _flush(batch: bytearray, write: Callable[[bytes], Awaitable[None]]) -> None:
     if batch:
         await write(bytes(batch))
+        batch.clear()

@@ -1,6 +1,6 @@
 """The responses that the local server remembers, so that they can be fetched, continued and deleted."""
 
-from typing import NamedTuple
+from abc import ABC, abstractmethod
 
 from streamkit.testing.request import JsonObject, objects
 
@@ -8,31 +8,53 @@ MAX_STORED_RESPONSES = 1_000
 """The oldest response is forgotten when one more than this is stored."""
 
 
-class StoredResponse(NamedTuple):
-    """A finished response, and the input that it answers."""
+class Stored(ABC):
+    """A response that is remembered.
 
-    response: JsonObject
-    input: list[JsonObject]
+    Attributes:
+        input: the items that it answers.
+    """
+
+    def __init__(self, input: list[JsonObject]) -> None:  # noqa: A002 - the wire's own word
+        self.input = input
+
+    @property
+    @abstractmethod
+    def response(self) -> JsonObject:
+        """The response as it is now."""
 
     def open_calls(self) -> set[str]:
         """The ids of the function calls in this response; the next request has to answer each of them."""
         return call_ids(objects(self.response["output"]), "function_call")
 
 
+class StoredResponse(Stored):
+    """A response that is finished."""
+
+    def __init__(self, response: JsonObject, input: list[JsonObject]) -> None:  # noqa: A002 - the wire's own word
+        super().__init__(input)
+        self._response = response
+
+    @property
+    def response(self) -> JsonObject:
+        """The response as it ended."""
+        return self._response
+
+
 class ResponseStore:
-    """Finished responses by id, as many as ``limit``."""
+    """Responses by id, as many as ``limit``."""
 
     def __init__(self, *, limit: int = MAX_STORED_RESPONSES) -> None:
         self._limit = limit
-        self._responses: dict[str, StoredResponse] = {}
+        self._responses: dict[str, Stored] = {}
 
-    def add(self, stored: StoredResponse) -> None:
+    def add(self, stored: Stored) -> None:
         """Remember a response; the oldest one makes room for it."""
         self._responses[str(stored.response["id"])] = stored
         if len(self._responses) > self._limit:
             del self._responses[next(iter(self._responses))]
 
-    def get(self, response_id: str) -> StoredResponse | None:
+    def get(self, response_id: str) -> Stored | None:
         """The response of that id, if it is still remembered."""
         return self._responses.get(response_id)
 

@@ -35,9 +35,13 @@ def sequence_numbers_are_contiguous_from_zero(events: Events) -> None:
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
 
 
-def the_stream_begins_with_created_and_in_progress(events: Events) -> None:
-    assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
-    assert all(event["response"]["output"] == [] for event in events[:2])
+def the_stream_begins_as_its_response_does(events: Events) -> None:
+    beginning = [("response.created", "in_progress"), ("response.in_progress", "in_progress")]
+    if events[0]["response"]["background"]:
+        beginning = [("response.created", "queued"), ("response.queued", "queued"), beginning[1]]
+    first = events[: len(beginning)]
+    assert [(event["type"], event["response"]["status"]) for event in first] == beginning
+    assert all(event["response"]["output"] == [] for event in first)
 
 
 def at_most_one_terminal_event_and_nothing_after_it(events: Events) -> None:
@@ -145,7 +149,7 @@ def usage_counts_the_deltas(events: Events) -> None:
 
 LAWS: list[Callable[[Events], None]] = [
     sequence_numbers_are_contiguous_from_zero,
-    the_stream_begins_with_created_and_in_progress,
+    the_stream_begins_as_its_response_does,
     at_most_one_terminal_event_and_nothing_after_it,
     an_item_is_added_once_before_its_other_events_and_done_after_them,
     an_item_keeps_its_id_and_type,

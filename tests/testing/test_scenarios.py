@@ -3,6 +3,7 @@
 import base64
 import json
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -34,7 +35,13 @@ ANSWERED = {
         {"type": "function_call_output", "call_id": "call_1", "output": "12 degrees and rain"},
     ]
 }
-REQUESTS = {"none": {}, "padded": PADDED, "with tools": ASKED, "with outputs": ANSWERED}
+REQUESTS = {
+    "none": {},
+    "in the background": {"background": True},
+    "padded": PADDED,
+    "with tools": ASKED,
+    "with outputs": ANSWERED,
+}
 
 
 def types(events: list[dict[str, Any]]) -> list[str]:
@@ -122,10 +129,11 @@ def test_long_text_has_a_few_hundred_words() -> None:
     assert 200 < len(message(play("long-text")).split()) < 600
 
 
-@pytest.mark.parametrize("tokens", ["1", "17", "1000", 250])
-def test_long_text_has_the_tokens_that_were_asked_for(tokens: str | int) -> None:
-    events = play("long-text", {"metadata": {"tokens": tokens}})
-    assert types(events).count("response.output_text.delta") == int(tokens)
+@pytest.mark.parametrize("counts", [range(1, 400), [5_003, 12_345, 20_000], ["1", "250"]], ids=str)
+def test_long_text_has_the_tokens_that_were_asked_for(counts: Iterable[int | str]) -> None:
+    for tokens in counts:
+        events = play("long-text", {"metadata": {"tokens": tokens}})
+        assert types(events).count("response.output_text.delta") == int(tokens)
 
 
 @pytest.mark.parametrize("tokens", ["0", "-1", "many", "1000001", "", "1.5", True])

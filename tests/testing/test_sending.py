@@ -1,12 +1,15 @@
 """Encoding and pacing, with a clock that the test moves."""
 
+import asyncio
 import json
+from collections.abc import Iterable
 
 import pytest
 
 from streamkit.sse import Decoder, Frame, encode
+from streamkit.testing.answers import Cut, Pause, Step
 from streamkit.testing.scenarios import play
-from streamkit.testing.sending import BATCH_BYTES, Pace, encode_event, send_events
+from streamkit.testing.sending import BATCH_BYTES, Pace, encode_event, paced, perform
 
 pytestmark = pytest.mark.anyio
 
@@ -29,14 +32,19 @@ async def sent(
     events: list[dict[str, object]], tokens_per_second: float, time: FakeTime | None = None
 ) -> list[tuple[float, bytes]]:
     time = time or FakeTime()
+    writes, cut = await performed(paced(events, Pace(tokens_per_second, clock=time.clock)), time)
+    assert cut is None
+    return writes
+
+
+async def performed(steps: Iterable[Step], time: FakeTime) -> tuple[list[tuple[float, bytes]], Cut | None]:
     writes: list[tuple[float, bytes]] = []
 
     async def write(data: bytes) -> None:
         writes.append((time.now - 100, data))
 
-    pace = Pace(tokens_per_second, start=time.now)
-    await send_events(events, write=write, pace=pace, clock=time.clock, sleep=time.sleep)
-    return writes
+    cut = await perform(steps, write=write, sleep=time.sleep)
+    return writes, cut
 
 
 def test_an_event_is_framed_as_the_encoder_frames_it() -> None:
@@ -78,6 +86,21 @@ async def test_pace_does_not_drift_when_sleeping_takes_longer(lateness: float) -
 
 async def test_nothing_is_written_for_nothing() -> None:
     assert await sent([], 0) == []
+
+
+async def test_what_stands_between_bytes_parts_them_and_a_cut_ends_them() -> None:
+    happened = asyncio.Event()
+    happened.set()
+    steps: list[Step] = [b"a", b"", b"b", Pause(2), b"c", happened.wait, b"d", Pause(0), Cut("reset"), b"e"]
+    assert await performed(steps, FakeTime()) == ([(0, b"ab"), (2, b"c"), (2, b"d")], Cut("reset"))
+
+
+async def test_what_is_waited_for_comes_first() -> None:
+    happened = asyncio.Event()
+    task = asyncio.create_task(performed([b"a", happened.wait, b"b"], FakeTime()))
+    done, _ = await asyncio.wait([task], timeout=0.01)
+    happened.set()
+    assert (done, await task) == (set(), ([(0, b"a"), (0, b"b")], None))
 
 
 def test_frames_of_the_default_name_are_no_special_case() -> None:

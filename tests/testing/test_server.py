@@ -12,13 +12,12 @@ import aiohttp
 import openai
 import pytest
 from aiohttp import web
-from openai import AsyncOpenAI
 from pydantic import BaseModel
 
 from streamkit.errors import UsageError
-from streamkit.sse import Decoder
 from streamkit.testing import SCENARIOS, LocalServer, Script, create_app, play
-from streamkit.testing.server import MAX_RECORDED_REQUESTS
+from streamkit.testing.front import MAX_RECORDED_REQUESTS
+from tests.testing.clients import both, official_client, posted
 from tests.testing.laws import LAWS
 
 pytestmark = pytest.mark.anyio
@@ -35,30 +34,6 @@ KNOWN_HEADERS = ("x-request-id", "openai-processing-ms", "openai-version", "x-ra
 class Forecast(BaseModel):
     city: str
     degrees: int
-
-
-@asynccontextmanager
-async def official_client(server: LocalServer, api_key: str = "any") -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=server.url, api_key=api_key, max_retries=0) as client:
-        yield client
-
-
-@asynccontextmanager
-async def both(**options: Any) -> AsyncIterator[tuple[LocalServer, AsyncOpenAI]]:
-    async with LocalServer(**options) as server, official_client(server) as client:
-        yield server, client
-
-
-async def posted(server: LocalServer, body: Any, **headers: str) -> tuple[int, Any]:
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(f"{server.url}/responses", data=data, headers=headers) as response,
-    ):
-        content = await response.read()
-        if response.content_type == "application/json":
-            return response.status, json.loads(content)
-        return response.status, [json.loads(frame.data) for frame in Decoder().feed(content)]
 
 
 class TestStreaming:
@@ -223,10 +198,7 @@ class TestRefusals:
             ({"model": "m", "input": 5}, refused("Invalid type for 'input'.", "invalid_type", "input")),
             ({"model": "m", "stream": "yes"}, refused("Invalid type for 'stream'.", "invalid_type", "stream")),
             ([], refused("The body of your request is not a JSON object.")),
-            (
-                {"model": "m", "background": True},
-                refused("This server has no background mode.", "unsupported_parameter", "background"),
-            ),
+            ({"model": "m", "background": 1}, refused("Invalid type for 'background'.", "invalid_type", "background")),
             (
                 {"model": "m", "previous_response_id": "resp_0"},
                 refused(

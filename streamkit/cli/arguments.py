@@ -1,0 +1,83 @@
+"""The command line's words: commands, options and their help."""
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+
+DEMO_TOKENS_PER_SECOND = 80.0
+"""Fast enough to be lively, slow enough to be read."""
+SERVE_PORT = 8000
+
+_AddParser = Callable[..., argparse.ArgumentParser]
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read a command line.
+
+    Raises:
+        SystemExit: it is wrong (code 2), or asks for help or the version (code 0).
+    """
+    parser = argparse.ArgumentParser(
+        prog="streamkit", description="Stream model responses from the command line.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"streamkit {version('streamkit')}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for add in (_add_demo, _add_run, _add_serve, _add_replay):
+        add(commands.add_parser)
+    options = parser.parse_args(arguments)
+    if options.command == "run" and not options.model:
+        commands.choices["run"].error("name a model: --model NAME, or set OPENAI_MODEL")
+    return options
+
+
+def _add_demo(add_parser: _AddParser) -> None:
+    command = add_parser("demo", help="stream an answer from a server inside this process; needs no key")
+    _add_server_options(command, scenario="long-text", tokens_per_second=DEMO_TOKENS_PER_SECOND)
+
+
+def _add_run(add_parser: _AddParser) -> None:
+    command = add_parser("run", help="send a prompt and stream the answer")
+    command.add_argument("prompt", metavar="PROMPT", help="what to ask; - reads it from standard input")
+    command.add_argument("--model", metavar="NAME", default=os.environ.get("OPENAI_MODEL"), help="else OPENAI_MODEL")
+    command.add_argument("--base-url", metavar="URL", help="the server, up to /v1; else OPENAI_BASE_URL, else OpenAI")
+    _add_handlers(command)
+
+
+def _add_serve(add_parser: _AddParser) -> None:
+    command = add_parser("serve", help="run a local server that answers with scripted streams")
+    command.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
+    command.add_argument("--port", type=_port, default=SERVE_PORT, help="the port; 0 takes a free one (%(default)s)")
+    _add_server_options(command, scenario="text", tokens_per_second=0.0)
+
+
+def _add_replay(add_parser: _AddParser) -> None:
+    command = add_parser("replay", help="stream an answer from a saved event stream")
+    command.add_argument("file", metavar="FILE.sse", help="the saved stream; - reads standard input")
+    _add_handlers(command)
+
+
+def _add_server_options(command: argparse.ArgumentParser, *, scenario: str, tokens_per_second: float) -> None:
+    command.add_argument("--scenario", metavar="NAME", default=scenario, help="what the server answers (%(default)s)")
+    command.add_argument(
+        "--tokens-per-second",
+        metavar="RATE",
+        type=float,
+        default=tokens_per_second,
+        help="how fast; 0 is as fast as possible (%(default)g)",
+    )
+
+
+def _add_handlers(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--handlers",
+        metavar="MODULE:OBJECT",
+        help="your own handlers, called instead of printing the answer: a Dispatcher, a StreamHandler, or a function "
+        "marked with @on(...); modules of the current directory can be named",
+    )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
+    return int(text)

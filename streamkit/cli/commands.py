@@ -1,0 +1,128 @@
+"""What each command does."""
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+
+from streamkit.cli.handlers import load_handlers
+from streamkit.cli.meter import Meter
+from streamkit.cli.printing import measuring, printing
+from streamkit.cli.screen import PlainScreen, screen_for, tell
+from streamkit.dispatch import Dispatcher
+from streamkit.errors import ConnectionLost, NotAnEventStream, UsageError
+from streamkit.outcome import Outcome, UnfinishedResponse
+from streamkit.response import Response
+from streamkit.run import StreamRun
+from streamkit.sources.files import FileSource
+from streamkit.sources.http import Client
+from streamkit.testing import LocalServer
+
+DEMO_PROMPT = "How does a river become the sea?"
+
+
+def execute(options: argparse.Namespace) -> None:
+    """Run the command that the options name.
+
+    Raises:
+        StreamkitError: it failed.
+        KeyboardInterrupt: ctrl-C stopped it.
+        BrokenPipeError: nobody reads its output any more.
+        Exception: whatever the user's handlers raised.
+    """
+    asyncio.run(_COMMANDS[options.command](options))
+
+
+async def run_demo(options: argparse.Namespace) -> None:
+    """Stream an answer from a server in this process."""
+    async with (
+        LocalServer(scenario=options.scenario, tokens_per_second=options.tokens_per_second) as server,
+        Client(base_url=server.url, api_key="demo") as client,
+        client.stream(model="demo", input=DEMO_PROMPT) as run,
+    ):
+        await _follow(run, Meter(time.monotonic()))
+
+
+async def run_prompt(options: argparse.Namespace) -> None:
+    """Send a prompt and stream the answer."""
+    handlers = _named_handlers(options)
+    prompt = sys.stdin.buffer.read().decode("utf-8", "replace") if options.prompt == "-" else options.prompt
+    async with (
+        Client(base_url=options.base_url) as client,
+        client.stream(model=options.model, input=prompt) as run,
+    ):
+        await _follow(run, Meter(time.monotonic()), handlers)
+
+
+async def run_replay(options: argparse.Namespace) -> None:
+    """Stream an answer from a saved event stream."""
+    handlers = _named_handlers(options)
+    source = FileSource(sys.stdin.fileno() if options.file == "-" else options.file)
+    meter = Meter(time.monotonic())
+    async with StreamRun(source) as run:
+        try:
+            await _follow(run, meter, handlers)
+        except UnfinishedResponse as error:
+            if not meter.events and isinstance(error.__cause__, ConnectionLost | NotAnEventStream):
+                raise UsageError(f"{options.file} holds no event stream") from error
+            raise
+
+
+async def run_server(options: argparse.Namespace) -> None:
+    """Answer requests until ctrl-C."""
+    server = LocalServer(
+        options.host, options.port, scenario=options.scenario, tokens_per_second=options.tokens_per_second
+    )
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(server)
+        except (OSError, UnicodeError) as error:
+            place = f"{options.host}:{options.port}"
+            raise UsageError(f"cannot listen on {place}: {error}; choose another --port or --host") from error
+        print(server.url, flush=True)
+        tell(f"try: streamkit run 'Hello!' --model any --base-url {server.url}\nctrl-C stops the server")
+        await server.serve_forever()
+
+
+async def _follow(run: StreamRun, meter: Meter, handlers: Dispatcher | None = None) -> None:
+    """Dispatch a run to the user's handlers, else to the screen, and say in the end what it came to.
+
+    Raises:
+        UnfinishedResponse: the response did not complete.
+        Exception: whatever the user's handlers raised.
+    """
+    # A live line and what handlers print would overwrite each other.
+    screen = PlainScreen() if handlers else screen_for(lambda: meter.status(time.monotonic()))
+    try:
+        with screen:
+            response = await run.dispatch(measuring(meter), handlers or printing(screen))
+    except asyncio.CancelledError:
+        _summarise("cancelled", run.snapshot(), meter)
+        raise
+    except UnfinishedResponse as error:
+        if meter.deltas:
+            _summarise(_name(error.outcome), error.response, meter)
+        raise
+    _summarise("completed", response, meter)
+
+
+def _summarise(ending: str, response: Response, meter: Meter) -> None:
+    tell(meter.summary(ending, response, time.monotonic()))
+
+
+def _name(outcome: Outcome) -> str:
+    return type(outcome).__name__.lower()
+
+
+def _named_handlers(options: argparse.Namespace) -> Dispatcher | None:
+    return load_handlers(options.handlers) if options.handlers else None
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], Coroutine[None, None, None]]] = {
+    "demo": run_demo,
+    "run": run_prompt,
+    "serve": run_server,
+    "replay": run_replay,
+}

@@ -1,0 +1,33 @@
+"""Errors in the words of the command line: one line, with what to check."""
+
+from streamkit.errors import ServerError, StreamkitError
+
+ADVICE = {
+    401: "check OPENAI_API_KEY",
+    403: "check OPENAI_API_KEY, and what it may be used for",
+    404: "check --base-url and --model",
+    405: "check --base-url",
+}
+"""What to check, by the HTTP status of a refusal."""
+
+
+def complaint(error: StreamkitError) -> str:
+    """Return what an error says as one line."""
+    line = printable(" ".join(str(error).split()))
+    advice = ADVICE.get(_status(error) or 0)
+    return f"{line}; {advice}" if advice else line
+
+
+def printable(text: str) -> str:
+    """Return the text without the control characters with which a server could command a terminal."""
+    return "".join(character for character in text if character in "\n\t" or not _is_control(character))
+
+
+def _is_control(character: str) -> bool:
+    code = ord(character)
+    return code < 0x20 or 0x7F <= code < 0xA0
+
+
+def _status(error: StreamkitError) -> int | None:
+    # The errors raised for an outcome have the server's own error as their cause.
+    return error.__cause__.status if isinstance(error.__cause__, ServerError) else None

@@ -1,0 +1,55 @@
+"""The handlers behind the command line, decorated as yours would be."""
+
+import time
+
+from streamkit.cli.meter import Meter
+from streamkit.cli.screen import Screen
+from streamkit.dispatch import Dispatcher
+from streamkit.events import Event, OutputItemDone, OutputTextDelta, OutputTextDone, RefusalDelta, RefusalDone
+from streamkit.items import FunctionCall, Message, OutputItem, Reasoning, SummaryText
+from streamkit.outcome import Opened
+
+
+def printing(screen: Screen) -> Dispatcher:
+    """Return handlers that show the answer on a screen."""
+    dispatcher = Dispatcher()
+
+    @dispatcher.on(OutputTextDelta, RefusalDelta)
+    def show(event: OutputTextDelta | RefusalDelta) -> None:
+        screen.write(event.delta)
+
+    @dispatcher.on(OutputTextDone, RefusalDone)
+    def end(_: OutputTextDone | RefusalDone) -> None:
+        screen.end_line()
+
+    @dispatcher.on("response.output_item.done")
+    def note(event: OutputItemDone) -> None:
+        text = _described(event.item)
+        if text:
+            screen.note(text)
+
+    return dispatcher
+
+
+def measuring(meter: Meter) -> Dispatcher:
+    """Return handlers that count what comes."""
+    dispatcher = Dispatcher()
+    dispatcher.on(Opened)(meter.opened)
+
+    @dispatcher.on(Event)
+    def count(event: Event) -> None:
+        meter.count(event, time.monotonic())
+
+    return dispatcher
+
+
+def _described(item: OutputItem | None) -> str:
+    match item:
+        case None | Message():
+            return ""
+        case Reasoning():
+            return "\n".join(part.text for part in item.summary if isinstance(part, SummaryText))
+        case FunctionCall():
+            return f"{item.name}({item.arguments})"
+        case _:
+            return item.type

@@ -1,0 +1,485 @@
+"""The command line as its users meet it: standard output, standard error, exit codes."""
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from streamkit.cli import main
+from streamkit.cli.meter import Meter
+from streamkit.cli.screen import LiveScreen
+from streamkit.events import OutputTextDelta
+from streamkit.outcome import Opened
+from streamkit.response import Response, Usage
+from streamkit.testing import SCENARIOS, LocalServer, play
+from streamkit.testing.sending import encode_event
+from tests.scripted import BEFORE_END, HELLO
+from tests.wire_server import WireServer, answer
+
+FAST = ("--tokens-per-second", "0")
+# A shell that starts tests in the background has them ignore ctrl-C, and children inherit that.
+PROGRAM = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from streamkit.cli import main; sys.exit(main())"
+)
+COMMAND = [sys.executable, "-W", "error", "-c", PROGRAM]
+HANDLERS = """
+from streamkit import Dispatcher, StreamHandler, on
+
+dispatcher = Dispatcher()
+
+@dispatcher.on("response.output_text.delta")
+def upper(event):
+    print(event.delta.upper(), end="")
+
+class Counter(StreamHandler):
+    def __init__(self):
+        self.deltas = 0
+
+    async def on_text_delta(self, event):
+        self.deltas += 1
+
+    async def on_close(self, outcome):
+        print(type(outcome).__name__, self.deltas)
+
+counter = Counter()
+
+class NeedsMore(StreamHandler):
+    def __init__(self, more):
+        pass
+
+@on("response.completed")
+def marked(event):
+    print("marked", event.response.id)
+
+def unmarked(event):
+    pass
+
+@on("response.output_text.delta")
+def broken(event):
+    return 1 / 0
+
+number = 5
+"""
+
+
+class Ended:
+    """What a command came to."""
+
+    def __init__(self, code: int, output: str, errors: str) -> None:
+        self.code = code
+        self.output = output
+        self.errors = errors
+
+
+class CommandLine:
+    """Runs commands within this process, with standard output and standard error captured."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str) -> Ended:
+        try:
+            code = main(arguments)
+        except SystemExit as ending:
+            code = int(ending.code or 0)
+        captured = self._capsys.readouterr()
+        return Ended(code, captured.out, captured.err)
+
+
+@pytest.fixture
+def streamkit(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    return CommandLine(capsys)
+
+
+@pytest.fixture(scope="module")
+def portal() -> Iterator[BlockingPortal]:
+    with start_blocking_portal() as portal:
+        yield portal
+
+
+@pytest.fixture(scope="module")
+def server(portal: BlockingPortal) -> Iterator[LocalServer]:
+    with portal.wrap_async_context_manager(LocalServer()) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def wire(portal: BlockingPortal) -> Iterator[WireServer]:
+    with portal.wrap_async_context_manager(WireServer()) as server:
+        yield server
+
+
+@pytest.fixture
+def hello(tmp_path: Path) -> str:
+    path = tmp_path / "hello.sse"
+    path.write_bytes(b"".join(HELLO))
+    return str(path)
+
+
+@pytest.fixture
+def handlers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / "my_handlers.py").write_text(HANDLERS)
+    (tmp_path / "no_python.py").write_text("1 +\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    yield
+    sys.modules.pop("my_handlers", None)
+
+
+def saved(scenario: str) -> bytes:
+    return b"".join(encode_event(event) for event in play(scenario, {"input": "Hello"}))
+
+
+def test_the_demo_streams_an_answer_and_sums_it_up(streamkit: CommandLine) -> None:
+    ended = streamkit("demo", *FAST)
+    assert ended.code == 0
+    assert ended.output.startswith("A river begins as an argument")
+    assert ended.output.endswith("nothing moves.\n")
+    assert re.fullmatch(
+        r"completed · \d+ tokens · first token after \d+\.\d\d s · \d+ tokens/s · \d+\.\d s\n", ended.errors
+    )
+    assert "\x1b" not in ended.output + ended.errors
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_standard_output_is_the_text_of_the_answer_and_nothing_else(streamkit: CommandLine, scenario: str) -> None:
+    ended = streamkit("demo", *FAST, "--scenario", scenario)
+    last = play(scenario, {"input": "How does a river become the sea?"})[-1]
+    response = Response.model_validate(last.get("response", {}))
+    assert ended.output.strip() == (response.refusal or response.output_text).strip()
+    assert ended.code == (0 if last["type"] == "response.completed" else 1)
+    assert ended.errors
+
+
+@pytest.mark.parametrize(
+    ("scenario", "note"),
+    [
+        ("function-call", 'get_weather({"location":"Paris"})\n'),
+        ("reasoning", "Choosing the answer"),
+        ("web-search", "web_search_call\n"),
+    ],
+)
+def test_what_is_not_text_is_noted_on_standard_error(streamkit: CommandLine, scenario: str, note: str) -> None:
+    assert note in streamkit("demo", *FAST, "--scenario", scenario).errors
+
+
+def test_run_sends_the_prompt_and_streams_the_answer(streamkit: CommandLine, server: LocalServer) -> None:
+    ended = streamkit("run", "Hello there", "--model", "any", "--base-url", server.url)
+    assert ended.code == 0
+    assert "Hello there" in ended.output
+    assert ended.errors.startswith("completed · ")
+
+
+def test_a_key_that_cannot_be_sent_is_one_line_without_the_key(
+    streamkit: CommandLine, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret\nkey")
+    ended = streamkit("run", "hi", "--model", "any", "--base-url", server.url)
+    assert ended.code == 1
+    assert ended.errors.startswith("streamkit: the request's headers, the API key among them, cannot be sent: ")
+    assert "secret" not in ended.errors
+
+
+def test_a_proxy_of_the_environment_does_not_stand_before_this_machine(
+    streamkit: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert streamkit("demo", *FAST, "--scenario", "text").code == 0
+
+
+def test_run_reads_the_prompt_from_standard_input_and_settings_from_the_environment(
+    streamkit: CommandLine, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_MODEL", "scenario:text")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("Grüße".encode())))
+    assert "Grüße" in streamkit("run", "-").output
+
+
+def test_replay_streams_a_saved_answer(streamkit: CommandLine, hello: str) -> None:
+    ended = streamkit("replay", hello)
+    assert (ended.code, ended.output) == (0, "Hello\n")
+
+
+def test_replay_of_a_stream_that_breaks_off_shows_what_came(streamkit: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "cut.sse"
+    path.write_bytes(b"".join(BEFORE_END))
+    ended = streamkit("replay", str(path))
+    assert (ended.code, ended.output) == (1, "Hello\n")
+    summary, complaint = ended.errors.splitlines()
+    assert summary.startswith("disconnected · 2 deltas · ")
+    assert complaint == "streamkit: the stream ended after 5 events without saying how the response ended"
+
+
+def test_replay_reads_standard_input() -> None:
+    done = subprocess.run([*COMMAND, "replay", "-"], input=saved("text"), capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0
+    assert done.stdout.startswith("You said: “Hello”".encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [
+        ("my_handlers:dispatcher", "HELLO\n"),
+        ("my_handlers:dispatcher.include", None),
+        ("my_handlers:counter", "Completed 2\n"),
+        ("my_handlers:Counter", "Completed 2\n"),
+        ("my_handlers:marked", "marked resp_1\n"),
+    ],
+)
+@pytest.mark.usefixtures("handlers")
+def test_handlers_of_the_user_take_the_place_of_printing(
+    streamkit: CommandLine, hello: str, name: str, output: str | None
+) -> None:
+    ended = streamkit("replay", hello, "--handlers", name)
+    if output is None:
+        assert ended.code == 1
+    else:
+        assert (ended.code, ended.output.strip()) == (0, output.strip())
+        assert ended.errors.startswith("completed · ")
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("my_handlers", "--handlers takes MODULE:OBJECT"),
+        ("missing:x", "cannot import the module 'missing' of --handlers: ModuleNotFoundError: No module named"),
+        ("no_python:x", "cannot import the module 'no_python' of --handlers: SyntaxError: "),
+        ("my_handlers:missing", "the module 'my_handlers' of --handlers has no 'missing'"),
+        ("my_handlers:unmarked", "cannot include <function unmarked"),
+        ("my_handlers:number", "--handlers names 5, which is no Dispatcher"),
+        ("my_handlers:Dispatcher", "--handlers names the class Dispatcher, which is no StreamHandler"),
+        ("my_handlers:NeedsMore", "cannot make a NeedsMore: "),
+    ],
+)
+@pytest.mark.usefixtures("handlers")
+def test_handlers_that_cannot_be_used_are_one_line(
+    streamkit: CommandLine, hello: str, name: str, complaint: str
+) -> None:
+    ended = streamkit("replay", hello, "--handlers", name)
+    assert (ended.code, ended.output) == (1, "")
+    assert ended.errors.startswith(f"streamkit: {complaint}")
+    assert ended.errors.count("\n") == 1
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_handler_that_raises_shows_the_traceback_of_its_own_code(streamkit: CommandLine, hello: str) -> None:
+    ended = streamkit("replay", hello, "--handlers", "my_handlers:broken")
+    assert ended.code == 1
+    lines = ended.errors.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert "my_handlers.py" in lines[1]
+    assert lines[-2] == "ZeroDivisionError: division by zero"
+    assert lines[-1].startswith("raised by the handler my_handlers.broken for response.output_text.delta")
+
+
+FAILURES = {
+    "no key": (
+        ("run", "hi", "--model", "m"),
+        r"there is no API key for api\.openai\.com: set OPENAI_API_KEY",
+    ),
+    "closed port": (
+        ("run", "hi", "--model", "m", "--base-url", "http://127.0.0.1:9/v1"),
+        r"cannot connect to http://127\.0\.0\.1:9: Connection refused; check that the server runs",
+    ),
+    "no scheme": (("run", "hi", "--model", "m", "--base-url", "localhost:9"), r"base_url must be an address such as"),
+    "no port": (("run", "hi", "--model", "m", "--base-url", "http://x:y"), r"base_url is no address"),
+    "scenario": (("demo", "--scenario", "txt"), r"no scenario is called 'txt'; did you mean 'text'\?"),
+    "pace": (("demo", "--tokens-per-second", "-1"), r"tokens_per_second must be"),
+    "file": (("replay", "missing.sse"), r"cannot open missing\.sse: No such file or directory"),
+    "text": (("replay", __file__), r".*test_cli\.py holds no event stream"),
+    "address": (("serve", "--host", "192.0.2.1"), r"cannot listen on 192\.0\.2\.1:8000: .*; choose another --port"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "complaint"), FAILURES.values(), ids=FAILURES)
+def test_a_failure_is_one_line_that_says_what_to_check(
+    streamkit: CommandLine, arguments: tuple[str, ...], complaint: str
+) -> None:
+    ended = streamkit(*arguments)
+    assert (ended.code, ended.output) == (1, "")
+    assert re.match(f"streamkit: {complaint}", ended.errors)
+    assert ended.errors.count("\n") == 1
+
+
+REFUSALS = {
+    "web page": (
+        answer(b"<html>\n<h1>Nothing here</h1>", status="404 Not Found", headers={"Content-Type": "text/html"}),
+        r".*Nothing here.*; check --base-url and --model",
+    ),
+    "key": (
+        answer(b'{"error": {"message": "No.\\nNo!"}}', status="401 Unauthorized"),
+        r"No\. No! \(status=401\); check OPENAI_API_KEY",
+    ),
+    "control characters": (answer(b"\x1b[2J", status="500 Oops"), r"HTTP 500 .*: \[2J \(status=500\)"),
+    "login": (
+        answer(b"<html>Log in</html>", headers={"Content-Type": "text/html"}),
+        r".*instead of an event stream.*check that base_url.*",
+    ),
+}
+
+
+@pytest.mark.parametrize(("refusal", "complaint"), REFUSALS.values(), ids=REFUSALS)
+def test_a_refusal_is_one_line_that_says_what_to_check(
+    streamkit: CommandLine, wire: WireServer, refusal: bytes, complaint: str
+) -> None:
+    wire.answer = refusal
+    ended = streamkit("run", "hi", "--model", "m", "--base-url", wire.base_url)
+    assert (ended.code, ended.output) == (1, "")
+    assert re.fullmatch(f"streamkit: {complaint}\n", ended.errors)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((), "the following arguments are required: COMMAND"),
+        (("dance",), "invalid choice: 'dance'"),
+        (("run", "hi"), "name a model: --model NAME, or set OPENAI_MODEL"),
+        (("demo", "--tokens-per-second", "fast"), "invalid float value: 'fast'"),
+        (("serve", "--port", "65536"), "a port is a number from 0 to 65535, not '65536'"),
+        (("serve", "--port", "http"), "a port is a number from 0 to 65535, not 'http'"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_code_2(
+    streamkit: CommandLine, arguments: tuple[str, ...], complaint: str
+) -> None:
+    ended = streamkit(*arguments)
+    assert (ended.code, ended.output) == (2, "")
+    assert complaint in ended.errors
+
+
+def test_the_version_is_that_of_the_package(streamkit: CommandLine) -> None:
+    ended = streamkit("--version")
+    assert (ended.code, ended.output) == (0, f"streamkit {version('streamkit')}\n")
+
+
+def test_help_names_every_command(streamkit: CommandLine) -> None:
+    ended = streamkit("--help")
+    assert ended.code == 0
+    assert all(command in ended.output for command in ("demo", "run", "serve", "replay"))
+
+
+def test_without_rich_one_line_says_what_to_install(streamkit: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(("streamkit.cli.", "rich"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    ended = streamkit("demo")
+    assert (ended.code, ended.output) == (1, "")
+    assert re.fullmatch(r"streamkit: .*pip install 'streamkit\[cli\]'\n", ended.errors)
+
+
+def interrupted(process: "subprocess.Popen[bytes]") -> tuple[int, bytes, bytes]:
+    """Press ctrl-C once the process has written something, and wait for its end."""
+    assert process.stdout is not None
+    first = process.stdout.read(1)
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate(timeout=60)
+    return process.returncode, first + rest, errors
+
+
+def started(*arguments: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
+    pipe = subprocess.PIPE
+    return subprocess.Popen([*COMMAND, *arguments], bufsize=0, stdin=stdin, stdout=pipe, stderr=pipe)
+
+
+def test_ctrl_c_ends_a_run_and_the_summary_says_so() -> None:
+    code, output, errors = interrupted(started("demo", "--tokens-per-second", "20"))
+    assert code == 130
+    assert re.fullmatch(rb"A[^\n]*\n", output)
+    assert re.fullmatch(r"cancelled · \d+ deltas? · .*\n", errors.decode())
+
+
+def test_ctrl_c_ends_the_server() -> None:
+    code, output, errors = interrupted(started("serve", "--port", "0"))
+    assert code == 130
+    assert re.fullmatch(rb"http://127\.0\.0\.1:[1-9]\d*/v1\n", output)
+    assert b"Traceback" not in errors
+
+
+def test_ctrl_c_ends_waiting_for_standard_input() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading), os.fdopen(writing, "wb", buffering=0) as writer:
+        process = started("replay", "-", stdin=reading)
+        writer.write(b"".join(BEFORE_END))
+        assert interrupted(process)[0] == 130
+
+
+def test_a_reader_that_leaves_is_no_failure() -> None:
+    process = started("demo", "--tokens-per-second", "100")
+    assert process.stdout is not None
+    process.stdout.read(1)
+    process.stdout.close()
+    assert process.stderr is not None
+    assert (process.stderr.read(), process.wait(timeout=60)) == (b"", 141)
+    process.stderr.close()
+
+
+def test_on_a_terminal_a_live_line_follows_the_answer() -> None:
+    ours, theirs = pytest.importorskip("pty").openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "demo", "--tokens-per-second", "400"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "60"},
+    )
+    os.close(theirs)
+    shown = b"".join(iter(lambda: read_terminal(ours), b"")).decode()
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    assert "response.output_text.delta · " in shown
+    assert shown.rfind("\x1b[?25h") > shown.rfind("\x1b[?25l") >= 0, "the cursor was hidden and is shown again"
+    assert "A river begins as an argument between a stone and a little" in shown
+    assert "completed · 297 tokens" in shown.replace("\r\n", "")
+
+
+def read_terminal(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # Linux says so when the other side is closed.
+        return b""
+
+
+def test_a_line_that_is_wider_than_the_terminal_is_folded(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    with LiveScreen(lambda: "") as screen:
+        for piece in ("The stone says that ", "nothing", " moves.\n\n", "流" * 15, "\x1b[2J!"):
+            screen.write(piece)
+        screen.note("a note")
+    assert capsys.readouterr().out.splitlines() == [
+        "The stone says that ",
+        "nothing moves.",
+        "",
+        "流" * 10,
+        "流" * 5 + "[2J!",
+        "a note",
+    ]
+
+
+def test_the_meter_tells_deltas_from_the_tokens_that_the_server_counted() -> None:
+    meter = Meter(10.0)
+    assert meter.status(10.5) == "connecting · 0.5 s"
+    meter.opened(Opened(url="", headers={}))
+    assert meter.status(11.0) == "waiting for the first event · 1.0 s"
+    for seconds in (12.0, 13.0):
+        meter.count(OutputTextDelta(delta="a"), seconds)
+    parts = "2 deltas · first delta after 2.00 s · 1 deltas/s · 4.0 s"
+    assert meter.status(14.0) == f"response.output_text.delta · {parts}"
+    assert meter.summary("completed", Response(), 14.0) == f"completed · {parts}"
+    counted = Response(usage=Usage(output_tokens=40))
+    assert meter.summary("completed", counted, 14.0).startswith(
+        "completed · 40 tokens · first token after 2.00 s · 20 "
+    )

@@ -1,0 +1,178 @@
+"""Everything that is shown to users runs: the examples, and each Python block of the README and the documentation."""
+
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from subprocess import STDOUT
+
+import aiohttp
+import anyio
+import pytest
+from anyio.abc import Process
+from anyio.from_thread import start_blocking_portal
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from streamkit import __version__
+from streamkit.events import EVENTS
+from streamkit.testing import LocalServer
+from tests.paths import ROOT
+
+EXAMPLES = ROOT / "examples"
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+SCRIPTS = {
+    "decorators.py": (r"\[it thought: ", r"\[response\.web_search_call\.searching, after 0 ", r"\[Completed\]"),
+    "base_handler.py": (
+        r'get_weather \{"location":"Paris"\}  <- call call_',
+        r"2 calls in resp_",
+        r"unfinished calls: \[\]",
+    ),
+    "many_streams.py": (r"200 of 200 streams completed", r"200 response\.created"),
+}
+SERVICES = ("aiohttp_service.py", "fastapi_service.py")
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+    return {**kept, "PYTHONUNBUFFERED": "1", **more}
+
+
+def python(example: str) -> list[str]:
+    return [sys.executable, "-W", "error", str(EXAMPLES / example)]
+
+
+def test_every_example_is_executed() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {*SCRIPTS, *SERVICES}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("example", SCRIPTS)
+async def test_an_example_runs_without_a_key(example: str) -> None:
+    done = await anyio.run_process(python(example), env=environment(), check=False)
+    assert (done.returncode, done.stderr.decode()) == (0, "")
+    for pattern in SCRIPTS[example]:
+        assert re.search(pattern, done.stdout.decode())
+
+
+class Service:
+    """An example that serves, while it runs."""
+
+    def __init__(self, process: Process) -> None:
+        assert process.stdout is not None
+        self._output = BufferedByteReceiveStream(process.stdout)
+        self.url = ""
+
+    async def line_with(self, pattern: str) -> re.Match[str]:
+        """Wait until it prints a line that matches."""
+        while True:
+            line = (await self._output.receive_until(b"\n", 65536)).decode()
+            if found := re.search(pattern, line):
+                return found
+
+
+@asynccontextmanager
+async def serving(example: str, **more: str) -> AsyncIterator[Service]:
+    async with await anyio.open_process(python(example), stderr=STDOUT, env=environment(PORT="0", **more)) as process:
+        service = Service(process)
+        try:
+            service.url = (await service.line_with(r"http://127\.0\.0\.1:[1-9]\d*"))[0]
+            yield service
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("example", SERVICES)
+async def test_a_service_streams_to_the_browser_and_notices_when_it_leaves(example: str) -> None:
+    async with (
+        LocalServer(scenario="long-text", tokens_per_second=100) as server,
+        serving(example, OPENAI_BASE_URL=server.url) as service,
+        aiohttp.ClientSession() as browser,
+    ):
+        async with browser.get(f"{service.url}/answer", params={"prompt": "Hello"}) as answer:
+            assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+            pieces = [piece async for piece in answer.content.iter_any()]
+        assert b"".join(pieces).startswith(b"A river begins")
+        assert len(pieces) > 100
+        await service.line_with(r"^resp_\w+: Completed$")
+        async with browser.get(f"{service.url}/answer") as answer:
+            await answer.content.readany()
+            answer.close()
+        await service.line_with(r"^resp_\w+: Cancelled$")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("example", SERVICES)
+async def test_a_service_answers_502_where_the_model_does_not_answer(example: str) -> None:
+    async with LocalServer() as server:
+        gone = server.url
+    async with serving(example, OPENAI_BASE_URL=gone) as service, aiohttp.ClientSession() as browser:
+        async with browser.get(f"{service.url}/answer") as answer:
+            assert answer.status == 502
+            assert "The model does not answer." in await answer.text()
+        await service.line_with(r"^no answer: cannot connect to http://127")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("example", SERVICES)
+async def test_a_service_brings_its_own_server(example: str) -> None:
+    async with (
+        serving(example) as service,
+        aiohttp.ClientSession() as browser,
+        browser.get(f"{service.url}/answer", params={"prompt": "Hello"}) as answer,
+    ):
+        assert (await answer.content.readany()).decode().startswith("You")
+
+
+@pytest.fixture
+def model_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(LocalServer()) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "not needed here")
+        yield
+
+
+def blocks(path: Path, language: str) -> list[tuple[int, str]]:
+    """The code blocks of a document, each with the number of its first line."""
+    text = path.read_text("utf-8")
+    found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [(text.count("\n", 0, match.start(1)) + 1, match[1]) for match in found]
+
+
+def snippets() -> list[object]:
+    return [
+        pytest.param(path, line, code, id=f"{path.name}:{line}")
+        for path in DOCUMENTS
+        for line, code in blocks(path, "python")
+    ]
+
+
+@pytest.mark.usefixtures("model_server")
+@pytest.mark.parametrize(("path", "line", "code"), snippets())
+def test_a_block_of_the_documentation_runs(path: Path, line: int, code: str) -> None:
+    # The empty lines give a traceback the document's own line numbers.
+    exec(compile("\n" * (line - 1) + code, str(path), "exec"), {"__name__": "__main__"})
+
+
+def test_the_readme_has_blocks_to_run() -> None:
+    assert len(blocks(DOCUMENTS[0], "python")) >= 5
+
+
+def test_the_event_reference_lists_every_event_and_no_other() -> None:
+    rows = re.findall(r"^\| `([^`]+)` \| `(\w+)` \|", (ROOT / "docs" / "events.md").read_text("utf-8"), re.MULTILINE)
+    assert len(rows) == len(dict(rows))
+    assert dict(rows) == {name: model.__name__ for name, model in EVENTS.items()}
+
+
+def test_every_link_within_the_documentation_leads_somewhere() -> None:
+    for path in DOCUMENTS:
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", path.read_text("utf-8")):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_the_changelog_has_a_place_for_what_is_new() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert "## [Unreleased]" in text or f"## [{__version__}]" in text
