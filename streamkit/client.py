@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Self
+from weakref import WeakSet
 
 import aiohttp
 from pydantic_core import PydanticSerializationError, to_json
@@ -72,6 +73,7 @@ class Client:
         )
         self._session = session
         self._owns_session = session is None
+        self._runs: WeakSet[StreamRun] = WeakSet()
         self._limits = limits or Limits()
         self._decode = decode_strictly if strict else decode
 
@@ -212,7 +214,10 @@ class Client:
             return await run.dispatch(*handlers)
 
     async def aclose(self) -> None:
-        """Close the session, unless it was given; streams that are still open are cut."""
+        """Cancel the runs that are still open, and close the session unless it was given."""
+        # A read that is waiting does not hear of its session being closed.
+        for run in list(self._runs):
+            run.cancel()
         if self._session is not None and self._owns_session:
             await self._session.close()
 
@@ -243,7 +248,7 @@ class Client:
         restart: bool = False,
         model: object = None,
     ) -> StreamRun:
-        return StreamRun(
+        run = StreamRun(
             source,
             cursor=cursor,
             background=background,
@@ -255,6 +260,8 @@ class Client:
             model=model if isinstance(model, str) else None,
             base_url=self.base_url,
         )
+        self._runs.add(run)
+        return run
 
     def _check_key(self, headers: Mapping[str, str]) -> None:
         host = URL(self.base_url).host or ""

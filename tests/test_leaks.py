@@ -222,8 +222,7 @@ async def test_a_second_cancellation_while_closing_leaves_nothing() -> None:
                 await run.dispatch(slow)
 
         task = asyncio.create_task(dispatch())
-        while not server.requests:
-            await asyncio.sleep(0.001)
+        await until(lambda: bool(server.requests))
         task.cancel()
         await closing.wait()
         task.cancel()

@@ -11,13 +11,13 @@ from streamkit.cli.handlers import load_handlers
 from streamkit.cli.meter import Meter
 from streamkit.cli.printing import measuring, printing
 from streamkit.cli.screen import PlainScreen, screen_for, tell
+from streamkit.client import Client
 from streamkit.dispatch import Dispatcher
 from streamkit.errors import ConnectionLost, NotAnEventStream, UsageError
 from streamkit.outcome import Outcome, UnfinishedResponse
 from streamkit.response import Response
 from streamkit.run import StreamRun
 from streamkit.sources.files import FileSource
-from streamkit.sources.http import Client
 from streamkit.testing import LocalServer
 
 DEMO_PROMPT = "How does a river become the sea?"

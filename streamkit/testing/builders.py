@@ -12,19 +12,19 @@ Every function here returns an event of ``streamkit.events``: where none fits, m
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 from pydantic import JsonValue
 from pydantic_core import to_json
 
 from streamkit import events as ev
 from streamkit.codec import decode
-from streamkit.cursor import Cursor
 from streamkit.items import FunctionCall, Message, OutputItem, OutputText
-from streamkit.outcome import Completed, Opened, Outcome, UnfinishedResponse
+from streamkit.outcome import Completed, Outcome, UnfinishedResponse
 from streamkit.response import ErrorDetail, IncompleteDetails, Response
 from streamkit.run import Handlers, StreamRun
 from streamkit.sse import Frame, encode
+from streamkit.testing.source import ScriptedSource
 
 RESPONSE_ID = "resp_test"
 """The id of every response that is made here."""
@@ -46,7 +46,7 @@ async def run_events(events: Iterable[ev.Event | Mapping[str, JsonValue]], *hand
     listed = [event if isinstance(event, ev.Event) else _decoded(event) for event in events]
     # Each frame carries the number of its event, so that handlers get the event itself and no copy.
     frames = b"".join(encode(Frame(data=b"%d" % number)) for number in range(len(listed)))
-    async with StreamRun(_Bytes(frames), decode=lambda frame: listed[int(frame.data)]) as run:
+    async with StreamRun(ScriptedSource([frames]), decode=lambda frame: listed[int(frame.data)]) as run:
         try:
             return Completed(response=await run.dispatch(*handlers))
         except UnfinishedResponse as error:
@@ -149,25 +149,3 @@ def _json_text(value: str | Mapping[str, JsonValue]) -> str:
 
 def _decoded(event: Mapping[str, JsonValue]) -> ev.Event:
     return decode(Frame(str(event.get("type", "message")), to_json(event)))
-
-
-class _Bytes:
-    """A source of bytes that are at hand, and at the same time what it opens to."""
-
-    def __init__(self, data: bytes) -> None:
-        self.opened = Opened(url="memory:", headers={"content-type": "text/event-stream"})
-        self._chunks = iter([data] if data else [])
-
-    async def open(self, cursor: Cursor) -> Self:
-        return self
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        for chunk in self._chunks:
-            return chunk
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        pass

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import resource
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -47,7 +46,7 @@ from streamkit.sources.recording import Recording
 from streamkit.sources.redaction import HttpRequest
 from streamkit.sources.tape import Failure
 from streamkit.sse import Frame, encode
-from streamkit.testing import SCENARIOS, LocalServer, play
+from streamkit.testing import SCENARIOS, CutAfterEvents, Fault, LocalServer, Only, StreamExpired, play
 from tests import virtual_time
 from tests.raw_server import answering, ok, raw_server
 from tests.scripted import BEFORE_END, COMPLETED, CREATED, HELLO, ScriptedSource
@@ -250,7 +249,7 @@ async def test_a_recording_that_breaks_off_anywhere_is_a_stream_that_breaks_off_
         await run.outcome()
     whole = path.read_bytes()
     completed = whole.index(b"\n", whole.index(b"event: response.completed"))
-    for size in range(whole.index(b"\n"), len(whole)):
+    for size in range(whole.index(b"\n"), len(whole), 7):
         path.write_bytes(whole[:size])
         async with StreamRun(Cassette(path)) as run:
             outcome = await run.outcome()
@@ -325,6 +324,25 @@ async def test_a_resumed_run_is_replayed_from_where_it_began(tmp_path: Path) -> 
     recorded = await handled(StreamRun(recording, cursor=Cursor("resp_1", 4), background=recording, retry=AT_ONCE))
     assert await handled(Client().replay(path)) == recorded
     assert recorded[0][0].sequence_number == 5
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_a_background_response_over_sockets(gone: bool, tmp_path: Path) -> None:
+    path, rest = tmp_path / "run.sse.jsonl", tmp_path / "rest.sse.jsonl"
+    faults: list[Fault] = [Only(CutAfterEvents(7), connection=1)]
+    if gone:
+        faults.append(Only(StreamExpired(), connection=2))
+    async with LocalServer(faults=faults) as server, Client(base_url=server.url, retry=AT_ONCE) as client:
+        asked: dict[str, Any] = {"model": "m", "input": "Hello", "background": True}
+        recorded = await handled(client.stream(record=path, **asked))
+        assert isinstance(recorded[1], Completed)
+        assert any("retrieve" in line for line in lines_of(path)) == gone
+        assert await handled(client.replay(path, **asked)) == recorded
+        response_id = recorded[1].response.id
+        assert response_id is not None
+        resumed = await handled(client.resume(response_id, after=5, record=rest))
+        assert await handled(client.replay(rest)) == resumed
+    assert resumed[0][0].sequence_number == 6
 
 
 async def test_cancelling_at_the_server_goes_through(tmp_path: Path) -> None:
@@ -454,6 +472,7 @@ async def test_a_recording_that_cannot_be_made_is_refused_when_the_run_opens(tmp
 
 
 async def test_a_full_disk_ends_the_recording_and_not_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    resource = pytest.importorskip("resource", reason="this system limits no file's size")
     path = tmp_path / "run.sse.jsonl"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400, hard))

@@ -280,7 +280,7 @@ async def test_closing_the_client_ends_runs_in_flight() -> None:
             await run.opened()
             await client.aclose()
             outcome = await run.outcome()
-    assert isinstance(outcome, Disconnected)
+    assert isinstance(outcome, Cancelled)
     with pytest.raises(UsageError, match="closed"):
         client.stream(model="m")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
@@ -132,10 +133,13 @@ def server_port(run: Run) -> str:
 
 
 async def test_the_span_begins_and_ends_with_the_run(memory: Memory) -> None:
+    before = time.time()
     async with StreamRun(ScriptedSource(*HELLO)) as run:
         await run.dispatch(memory.telemetry())
+    after = time.time()
     assert run.stats.began_at is not None
     assert run.stats.ended_after is not None
+    assert before <= run.stats.began_at <= after
     span = memory.span
     assert span.start_time is not None
     assert span.end_time is not None

@@ -114,7 +114,7 @@ async def test_named_methods_and_hooks_are_called() -> None:
         ([builders.failed("too bad", code="c")], Failed, "too bad (code=c)"),
         ([builders.error("too bad", code="c")], Failed, "too bad (code=c)"),
         ([builders.created()], Disconnected, "the stream ended after 1 events"),
-        ([], Disconnected, "memory: answered, then closed the stream without sending a byte"),
+        ([], Disconnected, "scripted: answered, then closed the stream without sending a byte"),
     ],
 )
 async def test_the_outcome_is_that_of_a_run(events: list[Event], kind: type, said: str) -> None:
