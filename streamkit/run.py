@@ -86,7 +86,7 @@ class StreamRun(Run):
         )
         self._routes: Routes | None = None
         self._entered = False
-        self._closed = False
+        self._last_steps = [self._close, self._tell, self._tell_closed]
         self._cancels_on_server = False
 
     @property
@@ -224,17 +224,35 @@ class StreamRun(Run):
         await self._stream.fill()
 
     async def _finish(self) -> Outcome:
-        """Close what is open and tell the handlers, once; return the outcome."""
+        """Close what is open and tell the handlers, once; return the outcome.
+
+        A step that a cancellation interrupts is not repeated, but what comes after it is still done by ``_abandon``.
+        """
         outcome = self._stream.ending
         assert outcome is not None
-        if not self._closed:
-            self._closed = True
+        while self._last_steps:
+            step = self._last_steps.pop(0)
+            try:
+                await step(outcome)
+            except Exception:
+                await self._finish()
+                raise
+        return outcome
+
+    async def _close(self, outcome: Outcome) -> None:
+        try:
             if self._cancels_on_server:
                 await self._cancel_on_server()
+        finally:
             await self._stream.close()
-            self._log_end(outcome)
-            await self._tell(outcome)
-        return outcome
+        self._log_end(outcome)
+
+    async def _tell(self, delivery: Outcome | Closed) -> None:
+        if self._routes is not None:
+            await deliver(self._routes, delivery, self)
+
+    async def _tell_closed(self, outcome: Outcome) -> None:
+        await self._tell(Closed(outcome=outcome))
 
     async def _cancel_on_server(self) -> None:
         try:
@@ -250,14 +268,6 @@ class StreamRun(Run):
             logger.warning(
                 "response %s came all at once after %.1f s: a proxy may collect it", self.response_id, silence
             )
-
-    async def _tell(self, outcome: Outcome) -> None:
-        if self._routes is None:
-            return
-        try:
-            await deliver(self._routes, outcome, self)
-        finally:
-            await deliver(self._routes, Closed(outcome=outcome), self)
 
     async def _abandon(self, error: BaseException | None) -> None:
         """End the run where it is, if it has not ended; an ``error`` on its way to the caller is not replaced."""

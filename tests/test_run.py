@@ -448,6 +448,44 @@ async def test_a_cancelled_task_ends_the_run_and_stays_cancelled() -> None:
     assert isinstance(seen.deliveries[-2].cause, asyncio.CancelledError)
 
 
+async def test_a_task_that_is_cancelled_when_the_response_has_ended_still_tells_the_end() -> None:
+    seen = Seen()
+    source = ScriptedSource(*HELLO, None)
+
+    async def drive() -> None:
+        async with StreamRun(source) as run:
+            await run.dispatch(seen.dispatcher)
+
+    task = asyncio.create_task(drive())
+    await source.reading.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert source.closed_count == 1
+    assert seen.names()[-2:] == ["Completed", "Closed"]
+
+
+async def test_a_handler_of_the_outcome_that_is_cancelled_does_not_keep_closed_away() -> None:
+    seen = Seen()
+    waiting = asyncio.Event()
+
+    @on(Completed)
+    async def wait(_: Completed) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    async def drive() -> None:
+        async with StreamRun(ScriptedSource(*HELLO)) as run:
+            await run.dispatch(wait, seen.dispatcher)
+
+    task = asyncio.create_task(drive())
+    await waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen.names()[-1] == "Closed"
+
+
 async def test_handlers_of_the_end_may_wait_although_the_task_is_cancelled() -> None:
     ended = []
 
