@@ -108,7 +108,7 @@ class Client:
         """
         api = self._api(extra_headers, timeouts)
         body = _body(request)
-        asked = HttpRequest(method="POST", url=f"{self.base_url}/responses", headers=api.headers, body=body)
+        asked = HttpRequest(method="POST", url=str(api.address("responses")), headers=api.headers, body=body)
         background = request.get("background") is True
         return self._run(
             *_recorded(HttpSource(api, body, background=background), api if background else None, record, asked),
@@ -143,7 +143,7 @@ class Client:
             UsageError: there is no API key for a server that is not on this machine, or the client is closed.
         """
         api = self._api(extra_headers, timeouts)
-        asked = HttpRequest(method="GET", url=f"{self.base_url}/responses/{response_id}", headers=api.headers)
+        asked = HttpRequest(method="GET", url=str(api.address(f"responses/{response_id}")), headers=api.headers)
         return self._run(
             *_recorded(HttpSource(api, None, background=True), api, record, asked),
             cursor=Cursor(response_id, after),

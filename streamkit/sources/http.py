@@ -32,6 +32,11 @@ class ResponsesApi:
     headers: Mapping[str, str]
     timeouts: Timeouts
 
+    def address(self, path: str) -> URL:
+        """Return the address of a path below the base; a query of the base, such as Azure's API version, is kept."""
+        base = URL(self.base_url)
+        return base.with_path(f"{base.path.rstrip('/')}/{path}").with_query(base.query)
+
     async def create(self, body: bytes, idempotency_key: str) -> aiohttp.ClientResponse:
         """Request a response and return the answer, whose body is its stream; raises as ``request``."""
         return await self.request("POST", "responses", body=body, headers={"Idempotency-Key": idempotency_key})
@@ -75,7 +80,7 @@ class ResponsesApi:
             ServerError: its status is no success.
             TransportError: there is no answer.
         """
-        url = URL(f"{self.base_url}/{path}").with_query(query)
+        url = self.address(path).update_query(query or {})
         try:
             answer = await self.session.request(
                 method,

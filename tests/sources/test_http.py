@@ -246,6 +246,19 @@ async def test_what_is_sent() -> None:
     }
 
 
+async def test_a_query_in_the_address_is_sent_with_every_request() -> None:
+    async with LocalServer() as server, Client(base_url=f"{server.url}/?api-version=preview") as client:
+        run = client.stream(model="m", input="hi", background=True)
+        async with run:
+            await run.outcome()
+        assert run.response_id is not None
+        async with client.resume(run.response_id, after=3) as resumed:
+            await resumed.outcome()
+    paths = [request.path for request in server.requests]
+    assert paths[0] == "/v1/responses?api-version=preview"
+    assert paths[1].endswith("?api-version=preview&stream=true&starting_after=3")
+
+
 async def test_items_of_a_response_may_be_sent_back() -> None:
     async with LocalServer() as server, Client(base_url=server.url) as client:
         first = await client.run(Dispatcher(), model="m", input="hi")
