@@ -23,11 +23,13 @@ class Cursor:
         restarts: how many responses were requested, and given up, before this one.
     """
 
-    def __init__(self, response_id: str | None = None, position: int | None = None, restarts: int = 0) -> None:
+    def __init__(
+        self, response_id: str | None = None, position: int | None = None, *, restarts: int = 0, gaps: int = 0
+    ) -> None:
         self.response_id = response_id
         self.position = position
         self.restarts = restarts
-        self.gaps = 0
+        self.gaps = gaps
         self._replayed_up_to: int | None = None
 
     def reconnected(self) -> None:

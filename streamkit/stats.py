@@ -29,6 +29,8 @@ class RunStats:
     events: int = 0
     """Events delivered, keepalives included; what a reconnection repeats is not."""
     keepalives: int = 0
+    gaps: int = 0
+    """Times that a sequence number was skipped: events were lost on the way, or a server counts by its own rules."""
     text_characters: int = 0
     attempts: int = 0
     """Openings of the source; more than one means that an attempt failed or a stream was cut."""

@@ -118,6 +118,7 @@ class EventStream:
         """Close the source; what it still sends after the end is counted."""
         self._note_times()
         self.stats.text_characters = len(self.accumulator.text)
+        self.stats.gaps = self._cursor.gaps
         reader = self._reader
         if reader is None:
             return
@@ -229,7 +230,7 @@ class EventStream:
                 self._step = self._poll
             case Restart():
                 self._forget(error)
-                self._cursor = Cursor(restarts=self._cursor.restarts + 1)
+                self._cursor = Cursor(restarts=self._cursor.restarts + 1, gaps=self._cursor.gaps)
                 self._step = self._open_later
 
     def _plan(self, error: StreamkitError) -> Plan | None:

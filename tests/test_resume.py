@@ -350,6 +350,15 @@ async def test_an_error_event_in_the_background_waits_for_the_failed_response() 
     assert seen == decoded(events)
 
 
+async def test_numbers_that_are_skipped_are_counted() -> None:
+    events = play("text", {"model": "m", "input": "hi"})
+    del events[5:7], events[9]
+    server = BackgroundServer(events, [])
+    async with StreamRun(server) as run:
+        await run.outcome()
+        assert run.stats.gaps == 2
+
+
 class CancellingServer(BackgroundServer):
     cancelled: str | BaseException | None = None
 
