@@ -83,7 +83,7 @@ class Reader:
             chunk = await self._watchdog.wait_for(self._chunks.__anext__)
         except StopAsyncIteration:
             return None
-        self._stats.received(len(chunk), self._time() - self._began)
+        self._stats.received(len(chunk), self._watchdog.ended_at - self._began)
         if self._stats.bytes > self._limits.max_response_bytes:
             raise ResponseTooLarge(self._limits.max_response_bytes)
         frames = self._decoder.feed(chunk)
@@ -101,6 +101,12 @@ class Reader:
         """
         await self._close_chunks()
         self._clocks.resting()
+        self._watchdog.close()
+        return await self._watchdog.wait_for(call)
+
+    async def ask(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a request for something else than a stream, under the clocks of an opening; raises as ``rest``."""
+        self._clocks.opening(self._time())
         self._watchdog.close()
         return await self._watchdog.wait_for(call)
 

@@ -35,6 +35,9 @@ logger = logging.getLogger("streamkit.run")
 CLOSE_SECONDS = 5.0
 """How long a run that is cancelled may take to end, the handlers of its end included."""
 
+SERVER_CANCEL_SECONDS = 3.0
+"""How much of that a server may take to answer that a background response is to be stopped."""
+
 Handlers = Dispatcher | StreamHandler | AnyFunction
 """What a run can dispatch to; a function must be marked with ``on``."""
 
@@ -140,10 +143,11 @@ class StreamRun(Run):
         Raises:
             UnfinishedResponse: it refused, or did not answer.
         """
+        self._check_entered()
         while self._stream.opened is None:
             if self._stream.ending is not None:
                 finished(await self._finish())
-            await self._fill()
+            await self._stream.fill()
         return self._stream.opened
 
     async def dispatch(self, *handlers: Handlers) -> Response:
@@ -158,13 +162,14 @@ class StreamRun(Run):
             UsageError: the run is not entered, or is driven already.
             Exception: whatever a handler raised, unchanged; the run is over then.
         """
+        self._check_entered()
         stream = self._stream
         routes = self._routes = combine(handlers).routes()
         try:
             while stream.ending is None:
                 delivery = stream.take()
                 if delivery is None:
-                    await self._fill()
+                    await stream.fill()
                 elif handlers := routes[type(delivery)]:
                     began = perf_counter()
                     await deliver(routes, delivery, self)
@@ -187,9 +192,10 @@ class StreamRun(Run):
 
     async def outcome(self) -> Outcome:
         """Read the stream to its end and return how it ended; raises nothing for what server or network did."""
+        self._check_entered()
         while self._stream.ending is None:
             if self._stream.take() is None:
-                await self._fill()
+                await self._stream.fill()
         return await self._finish()
 
     async def __aenter__(self) -> Self:
@@ -209,19 +215,19 @@ class StreamRun(Run):
             stats.longest_handler = ", ".join(handler.name for handler in handlers)
 
     async def _pull(self) -> Event | Notice | None:
+        self._check_entered()
         stream = self._stream
         while stream.ending is None:
             delivery = stream.take()
             if delivery is not None:
                 return delivery
-            await self._fill()
+            await stream.fill()
         finished(await self._finish())
         return None
 
-    async def _fill(self) -> None:
+    def _check_entered(self) -> None:
         if not self._entered:
             raise UsageError("enter the run first: async with client.stream(...) as run")
-        await self._stream.fill()
 
     async def _finish(self) -> Outcome:
         """Close what is open and tell the handlers, once; return the outcome.
@@ -256,9 +262,11 @@ class StreamRun(Run):
 
     async def _cancel_on_server(self) -> None:
         try:
-            await self._stream.cancel_in_background()
-        except StreamkitError as error:
-            logger.warning("the server was not told to cancel response %s: %s", self.response_id, error.kind)
+            with anyio.fail_after(SERVER_CANCEL_SECONDS):
+                await self._stream.cancel_in_background()
+        except (StreamkitError, TimeoutError) as error:
+            reason = error.kind if isinstance(error, StreamkitError) else "no answer"
+            logger.warning("the server was not told to cancel response %s: %s", self.response_id, reason)
 
     def _log_end(self, outcome: Outcome) -> None:
         stats = self.stats

@@ -167,7 +167,8 @@ class EventStream:
     async def _read(self) -> None:
         reader = self._wire
         reader.note_progress()
-        self._note_times()
+        if self.stats.first_text_after is None:
+            self._note_times()
         frames = await reader.read()
         if frames is None:
             frames = self._unterminated(reader)
@@ -198,7 +199,7 @@ class EventStream:
         background, response_id = self._background, self._cursor.response_id
         assert background is not None
         assert response_id is not None
-        response = await self._wire.rest(lambda: background.retrieve(response_id))
+        response = await self._wire.ask(lambda: background.retrieve(response_id))
         if response.status in _UNFINISHED:
             return
         self._upcoming = iter(missing_events(response, self.accumulator, self._cursor.position))

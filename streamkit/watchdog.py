@@ -19,9 +19,13 @@ class Watchdog:
 
     ``asyncio.timeout`` would set and cancel a timer for each chunk. Here the timer stays, and when it fires looks
     whether a clock has really run out; a wait costs two readings of the time.
+
+    Attributes:
+        ended_at: the time at which the last wait ended.
     """
 
     def __init__(self, clocks: Clocks) -> None:
+        self.ended_at = 0.0
         self._clocks = clocks
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -47,7 +51,8 @@ class Watchdog:
             raise
         finally:
             self._waiting = None
-            self._clocks.received(self._loop.time())
+            self.ended_at = self._loop.time()
+            self._clocks.received(self.ended_at)
         if self._reason is not None:
             # The call has caught the cancellation and returned all the same.
             task.uncancel()

@@ -388,3 +388,35 @@ async def test_a_server_that_cannot_be_told_is_logged(caplog: pytest.LogCaptureF
             run.cancel(server=True)
             break
     assert "was not told to cancel" in caplog.text
+
+
+class Mute(CancellingServer):
+    """Answers to nothing but what opens its stream."""
+
+    async def retrieve(self, response_id: str) -> Response:
+        await asyncio.Event().wait()
+        raise AssertionError(response_id)
+
+    async def cancel(self, response_id: str) -> None:
+        await self.retrieve(response_id)
+
+
+async def test_a_look_that_is_never_answered_runs_a_clock_out() -> None:
+    server = Mute(play("text", {"model": "m", "input": "hi"}), [Connection(5), Connection(0, expired=True)])
+    _, outcome = await run_of(server, timeouts=Timeouts(first_event=0.03))
+    assert isinstance(outcome, Disconnected)
+    assert isinstance(outcome.error, ClockExpired)
+    assert outcome.error.clock == "first_event"
+
+
+async def test_a_server_that_does_not_answer_holds_no_cancellation_up(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamkit.run.SERVER_CANCEL_SECONDS", 0.03)
+    server = Mute(play("text", {"model": "m", "input": "hi"}), [])
+    async with StreamRun(server, background=server) as run:
+        async for _ in run:
+            run.cancel(server=True)
+            break
+        assert isinstance(await run.outcome(), Cancelled)
+    assert "was not told to cancel" in caplog.text
