@@ -21,7 +21,7 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks.soak_plans import Plan, draw
+from benchmarks.soak_plans import Plan, draw, only_open
 from benchmarks.soak_report import NOTHING, Holdings, Tally, as_markdown, write
 from benchmarks.soak_witness import Witness
 from streamkit import Client, Completed, Outcome, Retry, StreamRun
@@ -34,7 +34,6 @@ RUN_SECONDS = 60.0
 SETTLING_SECONDS = 10.0
 MEMORY_SAMPLE_SECONDS = 1.0
 LOOP_CHECK_SECONDS = 0.05
-SHUFFLE = "text arrived twice, incompletely or out of order"
 
 
 async def soak(*, seconds: float, streams: int, seed: int = 0) -> Tally:
@@ -113,13 +112,14 @@ def _problems(plan: Plan, run: StreamRun, witness: Witness, outcome: Outcome) ->
         yield f"ended with {type(outcome).__name__}, {run.stats}, {getattr(outcome, 'error', None)!r}"
     if plan.heard:
         yield from _problems_of_ending(witness, outcome)
-    if isinstance(outcome, Completed) and plan.drive.__name__ != "only_open":
+    if isinstance(outcome, Completed) and plan.drive is not only_open:
         yield from _problems_of_content(plan, witness, outcome)
 
 
 def _problems_of_ending(witness: Witness, outcome: Outcome) -> Iterator[str]:
     if len(witness.outcomes) != 1 or witness.outcomes[0] is not outcome:
-        yield f"handlers were told {witness.outcomes!r}, the outcome is {outcome!r}"
+        told = [type(told).__name__ for told in witness.outcomes]
+        yield f"handlers were told {told}, the outcome is {type(outcome).__name__}"
     if len(witness.closings) != 1 or witness.closings[0].outcome is not outcome:
         yield f"closed {len(witness.closings)} times"
     if witness.late:
@@ -131,7 +131,7 @@ def _problems_of_content(plan: Plan, witness: Witness, outcome: Completed) -> It
     if plan.trouble.scenario == "long-text" and whole != _text(plan.tokens):
         yield "the response is not what the server had to say"
     if plan.trouble.intact and "".join(witness.pieces) != whole:
-        yield SHUFFLE
+        yield "text arrived twice, incompletely or out of order"
     if plan.background and witness.numbers != list(range(len(witness.numbers))):
         yield f"sequence numbers {witness.numbers}"
 
@@ -147,8 +147,10 @@ async def _sampling(tally: Tally) -> AsyncGenerator[None]:
     """Take samples of the memory meanwhile, and measure what the processor and the loop had to bear."""
     began, worked = time.perf_counter(), time.process_time()
     sampling = asyncio.create_task(_sample(tally))
-    yield
-    sampling.cancel()
+    try:
+        yield
+    finally:
+        sampling.cancel()
     tally.cpu_share = (time.process_time() - worked) / (time.perf_counter() - began)
 
 
@@ -217,9 +219,8 @@ def main() -> None:
     logging.getLogger("streamkit").addHandler(logging.NullHandler())
     seconds = options.minutes * 60
     tally = asyncio.run(soak(seconds=seconds, streams=options.streams, seed=options.seed))
-    command = (
-        f"python -m benchmarks.soak --minutes {options.minutes:g} --streams {options.streams} --seed {options.seed}"
-    )
+    sizes = f"--minutes {options.minutes:g} --streams {options.streams} --seed {options.seed}"
+    command = f"python -m benchmarks.soak {sizes}"
     section = as_markdown(tally, seconds=seconds, streams=options.streams, command=command)
     print(section)
     if options.write:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
@@ -112,10 +112,10 @@ class Trouble:
     headers: Callable[[Chance], Mapping[str, str]] = lambda _: {}
 
 
-FAILED = frozenset[type[Outcome]]({Failed})
-DISCONNECTED = frozenset[type[Outcome]]({Disconnected})
-INCOMPLETE = frozenset[type[Outcome]]({Incomplete})
-EITHER = frozenset[type[Outcome]]({Completed, Disconnected})
+FAILED: Outcomes = frozenset({Failed})
+DISCONNECTED: Outcomes = frozenset({Disconnected})
+INCOMPLETE: Outcomes = frozenset({Incomplete})
+EITHER: Outcomes = frozenset({Completed, Disconnected})
 
 
 def _first(fault: Fault, times: int = 1) -> Fault:
@@ -315,7 +315,7 @@ class Plan:
     drive: Drive
     seconds: float
     """After so long this side ends the run, if it is one that it ends."""
-    request: Mapping[str, Any] = field(repr=False)
+    request: Mapping[str, Any]
 
     def __str__(self) -> str:
         where = "background" if self.background else "foreground"
@@ -342,17 +342,18 @@ def draw(random: Random) -> Plan:
     return Plan(
         trouble=trouble,
         faults=faults,
-        headers={
-            "x-streamkit-tokens-per-second": str(random.choice(PACES)),
-            **({"x-streamkit-faults": ", ".join(map(str, faults))} if faults else {}),
-            **trouble.headers(chance),
-        },
+        headers={**_headers(random.choice(PACES), faults), **trouble.headers(chance)},
         tokens=chance.tokens,
         background=background,
         drive=random.choice(EARLY if random.random() < EARLY_EXITS else TO_THE_END),
         seconds=random.uniform(0, _LONGEST_SECONDS),
         request=_request(trouble, chance.tokens, background=background),
     )
+
+
+def _headers(pace: int, faults: Sequence[Fault]) -> Mapping[str, str]:
+    paced = {"x-streamkit-tokens-per-second": str(pace)}
+    return {**paced, "x-streamkit-faults": ", ".join(map(str, faults))} if faults else paced
 
 
 def _request(trouble: Trouble, tokens: int, *, background: bool) -> Mapping[str, Any]:

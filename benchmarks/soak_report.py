@@ -46,6 +46,9 @@ class Tally:
         outcomes, faults, drives: how often each kind came up.
         violations: what should not have happened.
         memory: resident MiB of the client's process, second by second.
+        memory_at_end: the same when the client is closed.
+        cpu_share: the part of its time in which that process worked.
+        longest_delay: by how many seconds its loop was late, at worst.
         left: what is still held when the client is closed.
     """
 

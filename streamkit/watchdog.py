@@ -9,6 +9,9 @@ from streamkit.errors import ClockExpired, UsageError
 
 T = TypeVar("T")
 
+SECOND_LOOK_SECONDS = 0.01
+"""How long a clock that has run out is given to turn out wrong."""
+
 
 class Interrupted(Exception):
     """The wait was interrupted because somebody asked for it."""
@@ -87,15 +90,26 @@ class Watchdog:
             self._timer = self._loop.call_at(deadline[0], self._look)
 
     def _look(self) -> None:
+        if self._expired() is not None:
+            # Where something has kept the loop busy, its timers come before the bytes that wait: let those in first.
+            self._timer = self._loop.call_later(SECOND_LOOK_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        expired = self._expired()
+        if expired is not None:
+            self._stop(ClockExpired(*expired))
+
+    def _expired(self) -> tuple[str, float] | None:
+        """Return the clock that has run out and its setting; where none has, set the timer anew."""
         self._timer = None
         deadline = self._clocks.next_deadline()
         if self._waiting is None or deadline is None:
-            return
+            return None
         when, clock, seconds = deadline
         if self._loop.time() >= when:
-            self._stop(ClockExpired(clock, seconds))
-        else:
-            self._set_timer()
+            return clock, seconds
+        self._set_timer()
+        return None
 
     def _stop(self, reason: Exception) -> None:
         if self._waiting is not None and self._reason is None:

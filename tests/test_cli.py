@@ -81,7 +81,6 @@ class Ended:
         self.output = output
         self.errors = errors
 
-
     @property
     def complaint(self) -> str:
         """What it says on standard error, but for the attempts that it makes again."""
