@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING
 
 from streamkit.clocks import Timeouts
 from streamkit.context import Run
+from streamkit.cursor import Retry
 from streamkit.dispatch import Dispatcher, StreamHandler, on
 from streamkit.errors import StreamkitError, UsageError
+from streamkit.limits import Limits
 from streamkit.outcome import (
     Cancelled,
     Closed,
@@ -16,10 +18,12 @@ from streamkit.outcome import (
     Incomplete,
     Opened,
     Outcome,
+    Reconnecting,
     ResponseCancelledError,
     ResponseDisconnectedError,
     ResponseFailedError,
     ResponseIncompleteError,
+    Restarted,
     UnfinishedResponse,
 )
 from streamkit.response import Response
@@ -37,13 +41,17 @@ __all__ = [
     "Failed",
     "HandlerFailed",
     "Incomplete",
+    "Limits",
     "Opened",
     "Outcome",
+    "Reconnecting",
     "Response",
     "ResponseCancelledError",
     "ResponseDisconnectedError",
     "ResponseFailedError",
     "ResponseIncompleteError",
+    "Restarted",
+    "Retry",
     "Run",
     "StreamHandler",
     "StreamRun",
@@ -55,13 +63,13 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from streamkit.sources.http import Client
+    from streamkit.client import Client
 else:
 
     def __getattr__(name: str) -> object:
         # Client alone needs aiohttp, which takes longer to import than all the rest of the package.
         if name == "Client":
-            from streamkit.sources.http import Client  # noqa: PLC0415
+            from streamkit.client import Client  # noqa: PLC0415
 
             return Client
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -122,6 +122,8 @@ class Accumulator:
     def __init__(self) -> None:
         self._response: Response | None = None
         self._ended = False
+        self._stage: type[ev.Event] | None = None
+        self.has_text = False
         self._items: dict[int, GrowingItem] = {}
         self._index_of_id: dict[str, int] = {}
         # From (model, key) to the pieces its deltas append to: a shortcut past finding item and path anew for each.
@@ -151,6 +153,20 @@ class Accumulator:
         if self._ended:
             return response
         return response.model_copy(update={"output": self._output()})
+
+    @property
+    def ended(self) -> bool:
+        """Whether the server has said how the response ended."""
+        return self._ended
+
+    @property
+    def stage(self) -> type[ev.Event] | None:
+        """The class of the last event that carried the whole response."""
+        return self._stage
+
+    def item(self, index: int) -> GrowingItem | None:
+        """Return the output item at an index, as far as it has grown."""
+        return self._items.get(index)
 
     def add(self, event: ev.Event) -> None:
         """Fold one event into the response."""
@@ -198,6 +214,7 @@ class Accumulator:
             self._note("late", event)
         else:
             pieces.append(text)
+            self.has_text = self.has_text or isinstance(event, ev.OutputTextDelta)
         return pieces
 
     def _announce_part(self, event: ev.Event, item: GrowingItem, place: _Place, path: Path) -> None:
@@ -234,6 +251,7 @@ class Accumulator:
 
     def _start(self, event: ev.ResponseEvent) -> None:
         self._response = event.response
+        self._stage = type(event)
         if event.response.output:
             # A snapshot that already has output is the server's word on all that came before it.
             self._items.clear()
@@ -328,7 +346,8 @@ class Accumulator:
             item.finish(("output", index), output)
 
     def _set_status(self, item: GrowingItem, event: ev.ToolProgressEvent) -> None:
-        item.put(("status",), event.type.rpartition(".")[2])
+        item.progress = event.type.rpartition(".")[2]
+        item.put(("status",), item.progress)
 
     def _salvage(self, event: ev.InvalidEvent) -> None:
         """Keep what an invalid whole-response event still says: the end of a run must not hang on one field."""

@@ -43,11 +43,24 @@ class Clocks:
     def __init__(self, timeouts: Timeouts, now: float) -> None:
         self._timeouts = timeouts
         self._started = now
+        self._opening = now
         self._last_byte = now
         self._last_progress = now
         self._paused_at: float | None = None
         self._awaits_first_event = True
+        self._resting = False
         self._idle = timeouts.idle
+
+    def opening(self, now: float) -> None:
+        """The source is being opened, perhaps again: all clocks but the total one start anew."""
+        self._opening = self._last_byte = self._last_progress = now
+        self._paused_at = None
+        self._awaits_first_event = True
+        self._resting = False
+
+    def resting(self) -> None:
+        """Nothing is awaited from the stream until it is opened again; only the total clock runs."""
+        self._resting = True
 
     def received(self, now: float) -> None:
         """Bytes came; until ``waiting`` is called, the caller works on them and the waiting clocks stand still."""
@@ -77,9 +90,12 @@ class Clocks:
 
     def next_deadline(self) -> tuple[float, str, float] | None:
         """Return the earliest deadline as (time, clock, its setting), or ``None`` where every clock is off."""
+        total = self._timeouts.total
+        if self._resting:
+            return None if total is None else (self._started + total, "total", total)
         limits = (
-            (self._started, "total", self._timeouts.total),
-            (self._started, "first_event", self._timeouts.first_event if self._awaits_first_event else None),
+            (self._started, "total", total),
+            (self._opening, "first_event", self._timeouts.first_event if self._awaits_first_event else None),
             (self._last_byte, "idle", self._idle),
             (self._last_progress, "progress", self._timeouts.progress),
         )

@@ -18,18 +18,6 @@ def at_terminal_event(
     return Failed(response=response, error=from_detail(response.error, also=reported, request_id=request_id))
 
 
-def at_end_of_bytes(
-    response: Response, *, reported: ErrorDetail | None, events: int, body_head: bytes, opened: Opened
-) -> Outcome:
-    """Return the outcome where the bytes ended without an event that ends the response."""
-    if reported is not None:
-        return Failed(response=response, error=from_detail(reported, request_id=opened.request_id))
-    if events:
-        lost = ConnectionLost(f"the stream ended after {events} events without saying how the response ended")
-        return Disconnected(response=response, error=lost)
-    return after_error(_nothing_but_a_body(body_head, opened), response)
-
-
 def after_error(error: StreamkitError, response: Response) -> Outcome:
     """Return the outcome where reading stopped at an error: the server's, or the way to it."""
     if isinstance(error, ServerError):
@@ -37,8 +25,11 @@ def after_error(error: StreamkitError, response: Response) -> Outcome:
     return Disconnected(response=response, error=error)
 
 
-def _nothing_but_a_body(head: bytes, opened: Opened) -> StreamkitError:
-    text = head.strip()
+def error_at_end_of_bytes(*, events: int, body_head: bytes, opened: Opened) -> StreamkitError:
+    """Return what is wrong where the bytes ended without an event that ends the response."""
+    if events:
+        return ConnectionLost(f"the stream ended after {events} events without saying how the response ended")
+    text = body_head.strip()
     content_type = opened.headers.get("content-type")
     if text[:1] in (b"{", b"["):
         detail = detail_in_json(text)
@@ -46,12 +37,12 @@ def _nothing_but_a_body(head: bytes, opened: Opened) -> StreamkitError:
             return from_detail(detail, request_id=opened.request_id)
     elif not text or (content_type or "").lower().startswith("text/event-stream"):
         what = "without sending an event" if text else "without sending a byte"
-        return ConnectionLost(f"{opened.url} answered, then closed the stream {what}", body_head=head)
+        return ConnectionLost(f"{opened.url} answered, then closed the stream {what}", body_head=body_head)
     return NotAnEventStream(
         f"{opened.url} answered with {content_type or 'no content type'} instead of an event stream, beginning "
         f"{shown(text)!r}; check that base_url points at a Responses API that streams",
         content_type=content_type,
-        body_head=head,
+        body_head=body_head,
         status=opened.status,
         request_id=opened.request_id,
     )

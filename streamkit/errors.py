@@ -6,6 +6,7 @@
     ├── UsageError                   the program calls streamkit in a way that cannot work
     ├── InvalidEventError            strict mode only: an event of a known type has the wrong shape
     ├── FrameTooLarge                one event is larger than ``max_event_bytes``
+    ├── ResponseTooLarge             a whole response is larger than ``max_response_bytes``
     ├── TransportError               no answer, or the answer stopped: the network's side of a failure
     │   ├── ConnectFailed            no connection: address, port, name or certificate
     │   ├── ConnectionLost           the stream was cut, or ended without saying how the response ended
@@ -24,6 +25,11 @@ Handlers' own exceptions are never wrapped: they reach the caller unchanged.
 
 class StreamkitError(Exception):
     """The root of the tree: ``except StreamkitError`` catches whatever streamkit raises itself."""
+
+    @property
+    def kind(self) -> str:
+        """What happened, in one of few words, for logs and metrics: no message of the server, which may quote input."""
+        return type(self).__name__
 
 
 class UsageError(StreamkitError):
@@ -56,6 +62,21 @@ class FrameTooLarge(StreamkitError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"an event is larger than max_event_bytes={limit:,}; raise the limit to accept it")
+        self.limit = limit
+
+
+class ResponseTooLarge(StreamkitError):
+    """One response has brought more bytes than the limit ``max_response_bytes``.
+
+    Reading stops, so that a server that never ends cannot fill the memory. Raise the limit if responses of this size
+    are expected.
+
+    Attributes:
+        limit: the limit in bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the response is larger than max_response_bytes={limit:,}; raise the limit to accept it")
         self.limit = limit
 
 
@@ -100,6 +121,11 @@ class ClockExpired(TransportError):
         self.clock = clock
         self.seconds = seconds
 
+    @property
+    def kind(self) -> str:
+        """The clock, as ``"timeout.idle"``."""
+        return f"timeout.{self.clock}"
+
 
 _CLOCKS = {
     "connect": "no connection",
@@ -121,6 +147,7 @@ class ServerError(StreamkitError):
         status: the HTTP status, where the refusal was one.
         request_id: the server's id for the request; quote it when asking for help.
         retry_after: seconds to wait before another try, where the server named them.
+        should_retry: whether another try is worth it, where the server said so (``x-should-retry``).
     """
 
     def __init__(
@@ -133,6 +160,7 @@ class ServerError(StreamkitError):
         status: int | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
+        should_retry: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -142,6 +170,13 @@ class ServerError(StreamkitError):
         self.status = status
         self.request_id = request_id
         self.retry_after = retry_after
+        self.should_retry = should_retry
+
+    @property
+    def kind(self) -> str:
+        """The server's error code, else its type, else the HTTP status."""
+        refused = self.status is not None and self.status >= 300
+        return self.code or self.type or (str(self.status) if refused else super().kind)
 
     def __str__(self) -> str:
         facts = {"code": self.code, "param": self.param, "status": self.status, "request_id": self.request_id}

@@ -9,7 +9,7 @@ Only what makes an event the event it is, is required. Numbers and ids are optio
 from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from streamkit.items import (
     Annotation,
@@ -33,6 +33,8 @@ class Event(Model):
 
     type: str
     sequence_number: int | None = None
+    synthetic: bool = Field(default=False, exclude=True, repr=False)
+    """Made up by streamkit from the finished response, because the server no longer streams it."""
     stream_id: str | None = None
     """The lane of a WebSocket connection that carries several streams."""
 

@@ -43,7 +43,8 @@ def from_body(status: int, headers: Mapping[str, str], body: bytes, *, now: floa
     known = _detail_in(body) or ErrorDetail()
     message = known.message or _describe(status, headers, body)
     wait = retry_after(headers, now=now)
-    return _error(message, known, request_id=request_id(headers), retry_after=wait, status=status)
+    again = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
+    return _error(message, known, request_id=request_id(headers), retry_after=wait, status=status, should_retry=again)
 
 
 def _error(
@@ -53,6 +54,7 @@ def _error(
     request_id: str | None,
     retry_after: float | None = None,
     status: int | None = None,
+    should_retry: bool | None = None,
 ) -> ServerError:
     return ServerError(
         message,
@@ -62,6 +64,7 @@ def _error(
         status=status,
         request_id=request_id,
         retry_after=_wait_told_in(known) if retry_after is None else retry_after,
+        should_retry=should_retry,
     )
 
 

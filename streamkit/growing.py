@@ -34,13 +34,15 @@ class GrowingItem:
     Attributes:
         base: the item as the server last sent it whole.
         done: the server sent it for good; nothing may be laid into it any more.
+        progress: the step that a tool's last progress event told of, such as ``"searching"``.
     """
 
-    __slots__ = ("_closed", "_opened", "base", "done")
+    __slots__ = ("_closed", "_opened", "base", "done", "progress")
 
     def __init__(self, base: OutputItem, *, done: bool = False) -> None:
         self.base = base
         self.done = done
+        self.progress: str | None = None
         self._opened: _Fields | None = None
         self._closed: set[Path] = set()
 
@@ -53,9 +55,18 @@ class GrowingItem:
         self.put(path, value)
         self._closed.add(path)
 
+    def is_closed(self, path: Path) -> bool:
+        """Tell whether a text is finished, by itself or with what it is a part of."""
+        return self.done or any(path[:length] in self._closed for length in range(1, len(path) + 1))
+
+    def text(self, path: Path) -> str:
+        """Return the text at a path as far as it has grown."""
+        value = _settled(look_up(self.base if self._opened is None else self._opened, path))
+        return value if isinstance(value, str) else ""
+
     def pieces(self, path: Path) -> list[str] | None:
         """Return the growing text at a path, to append to; ``None`` where it was closed."""
-        if self.done or any(path[:length] in self._closed for length in range(1, len(path) + 1)):
+        if self.is_closed(path):
             return None
         parent = self._parent(path)
         text = parent.get(path[-1])
@@ -65,9 +76,7 @@ class GrowingItem:
 
     def indexes(self, path: Path) -> list[int]:
         """Return the indexes in use in the list at a path, ascending."""
-        value: object = self.base if self._opened is None else self._opened
-        for step in path:
-            value = _member(value, step)
+        value = look_up(self.base if self._opened is None else self._opened, path)
         if isinstance(value, _Elements):
             return cast("list[int]", sorted(value))
         return list(range(len(_listed(value))))
@@ -92,6 +101,13 @@ def make_item(data: object) -> OutputItem:
     item = OutputItemDone.model_validate({"item": data}).item
     assert item is not None
     return item
+
+
+def look_up(value: object, path: Path) -> object:
+    """Return what stands at a path in a model or in plain data, ``None`` where nothing does."""
+    for step in path:
+        value = _member(value, step)
+    return value
 
 
 def _member(value: object, step: str | int) -> object:

@@ -11,8 +11,8 @@ A = TypeVar("A", bound=ev.Event)
 B = TypeVar("B", bound=ev.Event)
 C = TypeVar("C", bound=ev.Event)
 
-Pull = Callable[[], Awaitable[ev.Event | None]]
-"""Gives a run's next event, ``None`` after the last; raises where the run did not complete."""
+Pull = Callable[[], Awaitable[object]]
+"""Gives a run's next event or notice, ``None`` after the last; raises where the run did not complete."""
 
 
 class EventIterator(Generic[E_co]):

@@ -65,6 +65,30 @@ class Opened:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Reconnecting:
+    """An attempt failed and another follows: the same response goes on, and no event is delivered twice."""
+
+    attempt: int
+    """The number of the attempt that follows, counted from the last event."""
+    delay: float
+    """Seconds until it is made."""
+    cause: StreamkitError
+    after: int | None = None
+    """The sequence number after which the stream is taken up; ``None`` from its beginning."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Restarted:
+    """The response begins anew: discard what was shown of it so far.
+
+    Either ``restart="allowed"`` has requested it again after a cut, or what came before the position given to
+    ``client.resume`` is not known here and follows once more.
+    """
+
+    cause: StreamkitError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class HandlerFailed:
     """A handler raised. The ``on_error`` handlers are asked first: one that returns ``True`` lets the run go on."""
 
@@ -82,7 +106,7 @@ class Closed:
     outcome: Outcome
 
 
-Notice = Opened | HandlerFailed | Closed
+Notice = Opened | Reconnecting | Restarted | HandlerFailed | Closed
 """What streamkit itself has to say of a run."""
 
 Delivery = Event | Notice | Outcome

@@ -1,15 +1,22 @@
 """Reading a source under the clocks: bytes in, frames out."""
 
-from collections.abc import Callable, Iterable
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 import anyio
 
 from streamkit.clocks import Clocks, Timeouts
-from streamkit.errors import StreamkitError
+from streamkit.errors import ResponseTooLarge, StreamkitError
+from streamkit.limits import Limits
 from streamkit.outcome import Opened
-from streamkit.source import Chunks, Source
+from streamkit.source import Chunks
 from streamkit.sse import Decoder, Frame
+from streamkit.stats import RunStats
 from streamkit.watchdog import Watchdog
+
+T = TypeVar("T")
 
 BODY_HEAD_BYTES = 64 * 1024
 """How much of a body without any frame is kept, to find out what it is instead of an event stream."""
@@ -23,32 +30,43 @@ def count_late(frames: Iterable[Frame]) -> int:
 
 
 class Reader:
-    """Reads one source.
+    """Reads one source, on one connection after another.
 
     Attributes:
-        opened: what the other side said on opening; ``None`` before.
+        opened: what the other side said on the last opening; ``None`` before.
         body_head: the first bytes of the body, as long as no frame has come.
     """
 
-    def __init__(self, source: Source, timeouts: Timeouts, max_event_bytes: int, now: Callable[[], float]) -> None:
+    def __init__(self, timeouts: Timeouts, limits: Limits, stats: RunStats) -> None:
         self.opened: Opened | None = None
         self.body_head = b""
-        self._source = source
-        self._decoder = Decoder(max_event_bytes=max_event_bytes)
-        self._clocks = Clocks(timeouts, now())
+        self._time = asyncio.get_running_loop().time
+        self._limits = limits
+        self._decoder = Decoder(max_event_bytes=limits.max_event_bytes)
+        self._began = self._time()
+        self._stats = stats
+        stats.began_at = time.time()
+        self._clocks = Clocks(timeouts, self._began)
         self._watchdog = Watchdog(self._clocks)
         self._chunks: Chunks | None = None
         self._has_frames = False
         self._progress = 0
 
-    async def open(self) -> Opened:
-        """Open the source.
+    async def open(self, call: Callable[[], Awaitable[Chunks]]) -> Opened:
+        """Open the source with a call; what was open before is closed.
 
         Raises:
             ServerError, TransportError: it does not open.
             Interrupted: ``interrupt`` was called meanwhile.
         """
-        self._chunks = await self._watchdog.wait_for(self._source.open)
+        await self._close_chunks()
+        self._stats.attempts += 1
+        self._clocks.opening(self._time())
+        self._watchdog.close()
+        self._chunks = await self._watchdog.wait_for(call)
+        self._decoder = Decoder(max_event_bytes=self._limits.max_event_bytes)
+        self._has_frames = False
+        self.body_head = b""
         self.opened = self._chunks.opened
         return self.opened
 
@@ -57,7 +75,7 @@ class Reader:
 
         Raises:
             TransportError: the bytes were cut off, or a clock ran out.
-            FrameTooLarge: an event passes ``max_event_bytes``.
+            FrameTooLarge, ResponseTooLarge: a limit is passed.
             Interrupted: ``interrupt`` was called meanwhile.
         """
         assert self._chunks is not None
@@ -65,27 +83,54 @@ class Reader:
             chunk = await self._watchdog.wait_for(self._chunks.__anext__)
         except StopAsyncIteration:
             return None
+        self._stats.received(len(chunk), self._watchdog.ended_at - self._began)
+        if self._stats.bytes > self._limits.max_response_bytes:
+            raise ResponseTooLarge(self._limits.max_response_bytes)
         frames = self._decoder.feed(chunk)
         if not self._has_frames:
             self._look_at_head(chunk, frames)
         return frames
 
+    async def rest(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call other than reading and wait for it; of the clocks, only the total one runs meanwhile.
+
+        Raises:
+            ClockExpired: the total clock ran out.
+            Interrupted: ``interrupt`` was called meanwhile.
+            Exception: what the call raises.
+        """
+        await self._close_chunks()
+        self._clocks.resting()
+        self._watchdog.close()
+        return await self._watchdog.wait_for(call)
+
+    async def ask(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a request for something else than a stream, under the clocks of an opening; raises as ``rest``."""
+        self._clocks.opening(self._time())
+        self._watchdog.close()
+        return await self._watchdog.wait_for(call)
+
     def unterminated(self) -> Frame | None:
         """Return the frame that the end of the bytes cut off before its blank line."""
         return self._decoder.flush()
 
-    def count(self, events: int, keepalives: int) -> None:
-        """Tell the clocks how many events the frames were so far, and how many of these were mere keepalives."""
-        if events - keepalives > self._progress:
+    def note_progress(self) -> None:
+        """Tell the clocks what the frames of the last read were: events, and not only keepalives, or not."""
+        progress = self._stats.events - self._stats.keepalives
+        if progress > self._progress:
             self._clocks.progressed()
-        elif events:
+        elif self._stats.events:
             self._clocks.kept_alive()
-        self._progress = events - keepalives
+        self._progress = progress
 
     def expect_end(self) -> None:
         """Tell the clocks that the server reported an error, so that what still follows must follow soon."""
         self._clocks.expect_end()
         self._watchdog.close()
+
+    def note_end(self) -> None:
+        """Tell the figures that the run ends now."""
+        self._stats.ended_after = self._time() - self._began
 
     def interrupt(self) -> None:
         """End the current wait with ``Interrupted``."""
@@ -107,8 +152,12 @@ class Reader:
     async def close(self) -> None:
         """Close the source."""
         self._watchdog.close()
-        if self._chunks is not None:
-            await self._chunks.aclose()
+        await self._close_chunks()
+
+    async def _close_chunks(self) -> None:
+        chunks, self._chunks = self._chunks, None
+        if chunks is not None:
+            await chunks.aclose()
 
     def _look_at_head(self, chunk: bytes, frames: list[Frame]) -> None:
         self._has_frames = bool(frames)

@@ -4,33 +4,39 @@ Whoever pulls drives: reading, decoding, accumulating and calling handlers happe
 time, so that a slow handler slows the reading, and the network's own flow control does the rest.
 """
 
-import asyncio
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable
+from time import perf_counter
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Self
 
 import anyio
 
-from streamkit import ending
-from streamkit.accumulator import Accumulator, Anomaly
+from streamkit.accumulator import Anomaly
 from streamkit.clocks import Timeouts
 from streamkit.codec import decode
 from streamkit.context import Run
+from streamkit.cursor import Cursor, Retry
 from streamkit.dispatch import Dispatcher, Routes, StreamHandler, combine, deliver
-from streamkit.dispatch.handler import AnyFunction
+from streamkit.dispatch.handler import AnyFunction, Handler
 from streamkit.errors import StreamkitError, UsageError
-from streamkit.events import EVENTS, TERMINAL_TYPES, ErrorEvent, Event, InvalidEvent, Keepalive
-from streamkit.failures import from_detail
+from streamkit.events import Event
 from streamkit.iteration import EventIterator, EventsOf
-from streamkit.outcome import Cancelled, Closed, Disconnected, Opened, Outcome, finished
-from streamkit.reader import Reader, count_late
-from streamkit.response import ErrorDetail, Response
-from streamkit.source import Source
-from streamkit.sse import MAX_EVENT_BYTES, Frame
-from streamkit.watchdog import Interrupted
+from streamkit.limits import Limits
+from streamkit.outcome import Cancelled, Closed, Notice, Opened, Outcome, finished
+from streamkit.response import Response
+from streamkit.source import Background, Source
+from streamkit.sse import Frame
+from streamkit.stats import RunStats
+from streamkit.stream import EventStream
+
+logger = logging.getLogger("streamkit.run")
 
 CLOSE_SECONDS = 5.0
 """How long a run that is cancelled may take to end, the handlers of its end included."""
+
+SERVER_CANCEL_SECONDS = 3.0
+"""How much of that a server may take to answer that a background response is to be stopped."""
 
 Handlers = Dispatcher | StreamHandler | AnyFunction
 """What a run can dispatch to; a function must be marked with ``on``."""
@@ -41,75 +47,95 @@ class StreamRun(Run):
 
     Enter it with ``async with``: that sends nothing yet. Then drive it in one of three ways: ``dispatch`` events to
     handlers, iterate over them, or ask for the ``outcome``. Leaving the block closes the connection, whatever happened.
+
+    ``client.stream(...)`` makes one. For a source of your own, make it here.
+
+    Args:
+        source: where the bytes come from.
+        cursor: where the stream is taken up, if not at its beginning.
+        background: how to look at, and cancel, a response that goes on at the server by itself.
+        timeouts: the clocks.
+        retry: how failed attempts are made again; ``None`` for not at all.
+        restart: a response that broke off may be requested anew.
+        limits: how much to accept.
+        decode: ``codec.decode``, or ``codec.decode_strictly`` to end the run at an event that does not fit its model.
+        model, base_url: what is asked for, and of whom, for handlers to know.
     """
 
     def __init__(
         self,
         source: Source,
         *,
+        cursor: Cursor | None = None,
+        background: Background | None = None,
         timeouts: Timeouts | None = None,
-        max_event_bytes: int = MAX_EVENT_BYTES,
+        retry: Retry | None = None,
+        restart: bool = False,
+        limits: Limits | None = None,
         decode: Callable[[Frame], Event] = decode,
+        model: str | None = None,
+        base_url: str | None = None,
     ) -> None:
-        super().__init__()
-        self._source = source
-        self._timeouts = timeouts or Timeouts()
-        self._max_event_bytes = max_event_bytes
-        self._decode = decode
-        self._accumulator = Accumulator()
-        self._reader: Reader | None = None
-        self._frames: Iterator[Frame] = iter(())
+        super().__init__(model=model, base_url=base_url)
+        self._stream = EventStream(
+            source,
+            cursor=cursor,
+            background=background,
+            timeouts=timeouts,
+            retry=retry,
+            restart=restart,
+            limits=limits,
+            decode=decode,
+        )
         self._routes: Routes | None = None
         self._entered = False
-        self._reported: ErrorDetail | None = None
-        self._ending: Outcome | None = None
-        self._closed = False
-        self._events = 0
-        self._keepalives = 0
-        self._late_frames = 0
+        self._last_steps = [self._close, self._tell, self._tell_closed]
+        self._cancels_on_server = False
 
     @property
     def response_id(self) -> str | None:
         """The response's id, once the server has named it."""
-        return self._accumulator.response_id
+        return self._stream.accumulator.response_id
 
     @property
     def request_id(self) -> str | None:
         """The server's id for the HTTP request, once it has answered; quote it when asking for help."""
-        return self._opened.request_id if self._opened else None
-
-    @property
-    def _opened(self) -> Opened | None:
-        return self._reader.opened if self._reader else None
+        opened = self._stream.opened
+        return opened.request_id if opened else None
 
     @property
     def text(self) -> str:
         """The text of the answer so far."""
-        return self._accumulator.text
+        return self._stream.accumulator.text
 
     @property
     def anomalies(self) -> tuple[Anomaly, ...]:
         """What in the stream did not fit the protocol, as far as it is kept."""
-        return self._accumulator.anomalies
+        return self._stream.accumulator.anomalies
 
     @property
     def late_frames(self) -> int:
         """How many frames came after the response had ended; they are ignored."""
-        return self._late_frames
+        return self._stream.late_frames
+
+    @property
+    def stats(self) -> RunStats:
+        """The run's own figures: times, counts, retries; some are final only when it has ended."""
+        return self._stream.stats
 
     def snapshot(self) -> Response:
         """Return the response as far as it has come."""
-        return self._accumulator.snapshot()
+        return self._stream.accumulator.snapshot()
 
-    def cancel(self) -> None:
+    def cancel(self, *, server: bool = False) -> None:
         """Stop the run: no further event is delivered, the connection is closed, the outcome is ``Cancelled``.
 
-        Returns at once; may be called from handlers and from other tasks of the same loop, any number of times.
+        Returns at once; may be called from handlers and from other tasks of the same loop, any number of times. Closing
+        the connection makes the server stop, except for a background response: with ``server=True`` the server is told
+        to stop that one too, before the run closes; if it cannot be told, that is logged.
         """
-        if self._ending is None:
-            self._ending = Cancelled(response=self.snapshot())
-            if self._reader is not None:
-                self._reader.interrupt()
+        self._cancels_on_server = self._cancels_on_server or server
+        self._stream.end(Cancelled(response=self.snapshot()))
 
     async def opened(self) -> Opened:
         """Wait until the server has answered and return what it said, before any event is read.
@@ -117,11 +143,12 @@ class StreamRun(Run):
         Raises:
             UnfinishedResponse: it refused, or did not answer.
         """
-        while self._opened is None:
-            if self._ending is not None:
+        self._check_entered()
+        while self._stream.opened is None:
+            if self._stream.ending is not None:
                 finished(await self._finish())
-            await self._fill()
-        return self._opened
+            await self._stream.fill()
+        return self._stream.opened
 
     async def dispatch(self, *handlers: Handlers) -> Response:
         """Read the stream to its end, calling handlers for its events in order, and return the final response.
@@ -135,14 +162,18 @@ class StreamRun(Run):
             UsageError: the run is not entered, or is driven already.
             Exception: whatever a handler raised, unchanged; the run is over then.
         """
+        self._check_entered()
+        stream = self._stream
         routes = self._routes = combine(handlers).routes()
         try:
-            while self._ending is None:
-                event = self._take()
-                if event is None:
-                    await self._fill()
-                elif routes[type(event)]:
-                    await deliver(routes, event, self)
+            while stream.ending is None:
+                delivery = stream.take()
+                if delivery is None:
+                    await stream.fill()
+                elif handlers := routes[type(delivery)]:
+                    began = perf_counter()
+                    await deliver(routes, delivery, self)
+                    self._note_time(perf_counter() - began, handlers)
         except BaseException as error:
             await self._abandon(error)
             raise
@@ -161,9 +192,10 @@ class StreamRun(Run):
 
     async def outcome(self) -> Outcome:
         """Read the stream to its end and return how it ended; raises nothing for what server or network did."""
-        while self._ending is None:
-            if self._take() is None:
-                await self._fill()
+        self._check_entered()
+        while self._stream.ending is None:
+            if self._stream.take() is None:
+                await self._stream.fill()
         return await self._finish()
 
     async def __aenter__(self) -> Self:
@@ -175,131 +207,79 @@ class StreamRun(Run):
     ) -> None:
         await self._abandon(error)
 
-    async def _pull(self) -> Event | None:
-        while self._ending is None:
-            event = self._take()
-            if event is not None:
-                return event
-            await self._fill()
+    def _note_time(self, seconds: float, handlers: tuple[Handler, ...]) -> None:
+        stats = self._stream.stats
+        stats.handler_seconds += seconds
+        if seconds > stats.longest_handler_seconds:
+            stats.longest_handler_seconds = seconds
+            stats.longest_handler = ", ".join(handler.name for handler in handlers)
+
+    async def _pull(self) -> Event | Notice | None:
+        self._check_entered()
+        stream = self._stream
+        while stream.ending is None:
+            delivery = stream.take()
+            if delivery is not None:
+                return delivery
+            await stream.fill()
         finished(await self._finish())
         return None
 
-    def _take(self) -> Event | None:
-        """Return the next event of the bytes at hand, folded into the response; ``None`` where they hold no more."""
-        frame = next(self._frames, None)
-        if frame is None:
-            return None
-        try:
-            event = self._decode(frame)
-        except StreamkitError as error:
-            self._end_with(error)
-            return None
-        self._events += 1
-        self._accumulator.add(event)
-        note = self._NOTED.get(type(event))
-        if note is not None:
-            note(self, event)
-        return event
-
-    async def _fill(self) -> None:
-        """Open the source, or read from it, or find that it has ended."""
+    def _check_entered(self) -> None:
         if not self._entered:
             raise UsageError("enter the run first: async with client.stream(...) as run")
-        try:
-            if self._reader is None:
-                await self._open()
-            else:
-                await self._read(self._reader)
-        except Interrupted:
-            pass  # By cancel(), which has set the ending.
-        except UsageError:
-            raise
-        except StreamkitError as error:
-            self._end_with(error)
-
-    async def _open(self) -> None:
-        self._reader = Reader(self._source, self._timeouts, self._max_event_bytes, asyncio.get_running_loop().time)
-        opened = await self._reader.open()
-        if self._routes is not None:
-            await deliver(self._routes, opened, self)
-
-    async def _read(self, reader: Reader) -> None:
-        reader.count(self._events, self._keepalives)
-        frames = await reader.read()
-        if frames is None:
-            frames = self._unterminated(reader)
-        self._frames = iter(frames)
-
-    def _unterminated(self, reader: Reader) -> list[Frame]:
-        """Return what the end of the bytes cut off, if it is whole but for its blank line; else end the run."""
-        frame = reader.unterminated()
-        if frame is not None and not isinstance(decode(frame), InvalidEvent):
-            return [frame]
-        assert reader.opened is not None
-        self._ending = ending.at_end_of_bytes(
-            self.snapshot(),
-            reported=self._reported,
-            events=self._events,
-            body_head=reader.body_head,
-            opened=reader.opened,
-        )
-        return []
-
-    def _end_with(self, error: StreamkitError) -> None:
-        if self._reported is not None:
-            # The server had said what was wrong before the stream broke off.
-            error = from_detail(self._reported, request_id=self.request_id)
-        self._ending = ending.after_error(error, self.snapshot())
-
-    def _note_end(self, event: Event) -> None:
-        self._ending = ending.at_terminal_event(
-            event.type, self.snapshot(), reported=self._reported, request_id=self.request_id
-        )
-
-    def _note_error(self, event: ErrorEvent) -> None:
-        self._reported = self._reported or event.detail
-        if self._reader is not None:
-            self._reader.expect_end()
-
-    def _note_keepalive(self, _: Event) -> None:
-        self._keepalives += 1
-
-    def _note_invalid(self, event: InvalidEvent) -> None:
-        if event.type in TERMINAL_TYPES:
-            self._note_end(event)
 
     async def _finish(self) -> Outcome:
-        """Close what is open and tell the handlers, once; return the outcome."""
-        assert self._ending is not None
-        if not self._closed:
-            self._closed = True
-            await self._close()
-            await self._tell(self._ending)
-        return self._ending
+        """Close what is open and tell the handlers, once; return the outcome.
 
-    async def _close(self) -> None:
-        reader = self._reader
-        if reader is None:
-            return
-        try:
-            self._late_frames += count_late(self._frames)
-            if not isinstance(self._ending, Cancelled | Disconnected):
-                self._late_frames += await reader.drain()
-        finally:
-            await reader.close()
+        A step that a cancellation interrupts is not repeated, but what comes after it is still done by ``_abandon``.
+        """
+        outcome = self._stream.ending
+        assert outcome is not None
+        while self._last_steps:
+            step = self._last_steps.pop(0)
+            try:
+                await step(outcome)
+            except Exception:
+                await self._finish()
+                raise
+        return outcome
 
-    async def _tell(self, outcome: Outcome) -> None:
-        if self._routes is None:
-            return
+    async def _close(self, outcome: Outcome) -> None:
         try:
-            await deliver(self._routes, outcome, self)
+            if self._cancels_on_server:
+                await self._cancel_on_server()
         finally:
-            await deliver(self._routes, Closed(outcome=outcome), self)
+            await self._stream.close()
+        self._log_end(outcome)
+
+    async def _tell(self, delivery: Outcome | Closed) -> None:
+        if self._routes is not None:
+            await deliver(self._routes, delivery, self)
+
+    async def _tell_closed(self, outcome: Outcome) -> None:
+        await self._tell(Closed(outcome=outcome))
+
+    async def _cancel_on_server(self) -> None:
+        try:
+            with anyio.fail_after(SERVER_CANCEL_SECONDS):
+                await self._stream.cancel_in_background()
+        except (StreamkitError, TimeoutError) as error:
+            reason = error.kind if isinstance(error, StreamkitError) else "no answer"
+            logger.warning("the server was not told to cancel response %s: %s", self.response_id, reason)
+
+    def _log_end(self, outcome: Outcome) -> None:
+        stats = self.stats
+        logger.debug("%s: response %s, %s", type(outcome).__name__, self.response_id, stats)
+        if stats.buffered_suspected:
+            silence = stats.first_byte_after
+            logger.warning(
+                "response %s came all at once after %.1f s: a proxy may collect it", self.response_id, silence
+            )
 
     async def _abandon(self, error: BaseException | None) -> None:
         """End the run where it is, if it has not ended; an ``error`` on its way to the caller is not replaced."""
-        if self._ending is None:
-            self._ending = Cancelled(response=self.snapshot(), cause=error)
+        self._stream.end(Cancelled(response=self.snapshot(), cause=error))
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLOSE_SECONDS):
             try:
                 await self._finish()
@@ -307,10 +287,3 @@ class StreamRun(Run):
                 if error is None:
                     raise
                 error.add_note(f"while the run was being closed, {second!r} was raised too")
-
-    _NOTED: ClassVar[dict[type[Event], Callable[[Any, Any], None]]] = {
-        Keepalive: _note_keepalive,
-        ErrorEvent: _note_error,
-        InvalidEvent: _note_invalid,
-        **dict.fromkeys([EVENTS[name] for name in TERMINAL_TYPES], _note_end),
-    }

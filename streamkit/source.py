@@ -1,9 +1,10 @@
 """What a run reads: anything that opens to chunks of bytes."""
 
-from collections.abc import Mapping
 from typing import Protocol, Self
 
+from streamkit.cursor import Cursor
 from streamkit.outcome import Opened
+from streamkit.response import Response
 
 
 class Chunks(Protocol):
@@ -33,8 +34,11 @@ class Chunks(Protocol):
 class Source(Protocol):
     """Where the bytes of one run come from."""
 
-    async def open(self) -> Chunks:
-        """Open the source.
+    async def open(self, cursor: Cursor) -> Chunks:
+        """Open the source, or open it again after a cut.
+
+        Where the source can go on after the cursor, or begin the same response anew, it may do either: the run drops
+        what it has seen. A cursor without a response id asks for a response from its beginning.
 
         Raises:
             ServerError: the server refused.
@@ -43,5 +47,18 @@ class Source(Protocol):
         ...
 
 
-NO_HEADERS: Mapping[str, str] = {}
-"""For sources that know of no headers."""
+class Background(Protocol):
+    """A response that goes on at the server whether or not anybody reads it."""
+
+    async def retrieve(self, response_id: str) -> Response:
+        """Fetch the response as it stands.
+
+        Raises:
+            ServerError: the server refused.
+            TransportError: there is no answer.
+        """
+        ...
+
+    async def cancel(self, response_id: str) -> None:
+        """Ask the server to stop the response; raises as ``retrieve`` does."""
+        ...

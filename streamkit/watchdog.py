@@ -9,6 +9,9 @@ from streamkit.errors import ClockExpired, UsageError
 
 T = TypeVar("T")
 
+SECOND_LOOK_SECONDS = 0.01
+"""How long a clock that has run out is given to turn out wrong."""
+
 
 class Interrupted(Exception):
     """The wait was interrupted because somebody asked for it."""
@@ -19,9 +22,13 @@ class Watchdog:
 
     ``asyncio.timeout`` would set and cancel a timer for each chunk. Here the timer stays, and when it fires looks
     whether a clock has really run out; a wait costs two readings of the time.
+
+    Attributes:
+        ended_at: the time at which the last wait ended.
     """
 
     def __init__(self, clocks: Clocks) -> None:
+        self.ended_at = 0.0
         self._clocks = clocks
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -39,7 +46,7 @@ class Watchdog:
         task = self._begin()
         cancellations = task.cancelling()
         try:
-            return await call()
+            result = await call()
         except asyncio.CancelledError:
             # Who else cancelled this task must get their CancelledError.
             if self._reason is not None and task.uncancel() <= cancellations:
@@ -47,7 +54,13 @@ class Watchdog:
             raise
         finally:
             self._waiting = None
-            self._clocks.received(self._loop.time())
+            self.ended_at = self._loop.time()
+            self._clocks.received(self.ended_at)
+        if self._reason is not None:
+            # The call has caught the cancellation and returned all the same.
+            task.uncancel()
+            raise self._reason
+        return result
 
     def interrupt(self) -> None:
         """End the current wait, if there is one, with ``Interrupted``."""
@@ -64,6 +77,7 @@ class Watchdog:
         if task is None or self._waiting is not None:
             raise UsageError("a run is driven by one task at a time, and another one is waiting for its next event")
         self._waiting = task
+        self._reason = None
         self._clocks.waiting(self._loop.time())
         if self._timer is None:
             self._set_timer()
@@ -76,15 +90,26 @@ class Watchdog:
             self._timer = self._loop.call_at(deadline[0], self._look)
 
     def _look(self) -> None:
+        if self._expired() is not None:
+            # Where something has kept the loop busy, its timers come before the bytes that wait: let those in first.
+            self._timer = self._loop.call_later(SECOND_LOOK_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        expired = self._expired()
+        if expired is not None:
+            self._stop(ClockExpired(*expired))
+
+    def _expired(self) -> tuple[str, float] | None:
+        """Return the clock that has run out and its setting; where none has, set the timer anew."""
         self._timer = None
         deadline = self._clocks.next_deadline()
         if self._waiting is None or deadline is None:
-            return
+            return None
         when, clock, seconds = deadline
         if self._loop.time() >= when:
-            self._stop(ClockExpired(clock, seconds))
-        else:
-            self._set_timer()
+            return clock, seconds
+        self._set_timer()
+        return None
 
     def _stop(self, reason: Exception) -> None:
         if self._waiting is not None and self._reason is None:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Self
 
+from streamkit.cursor import Cursor
 from streamkit.outcome import Opened
 from streamkit.sse import Frame, encode
 
@@ -39,7 +40,7 @@ class ScriptedSource:
         self.reading = asyncio.Event()
         """Set once a read waits at a step that is no bytes."""
 
-    async def open(self) -> "_ScriptedChunks":
+    async def open(self, _: Cursor) -> "_ScriptedChunks":
         self.opened_count += 1
         await self.perform(self._on_open)
         opened = Opened(url="scripted:", status=200, headers=self._headers, request_id="req_1")

@@ -16,9 +16,11 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from streamkit.cli import main
 from streamkit.cli.meter import Meter
 from streamkit.cli.screen import LiveScreen
+from streamkit.errors import ConnectionLost
 from streamkit.events import OutputTextDelta
-from streamkit.outcome import Opened
+from streamkit.outcome import Opened, Reconnecting
 from streamkit.response import Response, Usage
+from streamkit.stats import RunStats
 from streamkit.testing import SCENARIOS, LocalServer, play
 from streamkit.testing.sending import encode_event
 from tests.scripted import BEFORE_END, HELLO
@@ -78,6 +80,11 @@ class Ended:
         self.code = code
         self.output = output
         self.errors = errors
+
+    @property
+    def complaint(self) -> str:
+        """What it says on standard error, but for the attempts that it makes again."""
+        return re.sub(r"^attempt \d follows in .*\n", "", self.errors, flags=re.MULTILINE)
 
 
 class CommandLine:
@@ -207,6 +214,54 @@ def test_run_reads_the_prompt_from_standard_input_and_settings_from_the_environm
     assert "Grüße" in streamkit("run", "-").output
 
 
+def test_a_run_tells_of_the_attempts_that_failed(streamkit: CommandLine) -> None:
+    ended = streamkit("demo", *FAST, "--faults", "http-error=503;headers.retry-after=0;first=2")
+    assert ended.code == 0
+    *notices, summary = ended.errors.splitlines()
+    assert [notice.partition(": ")[0] for notice in notices] == [
+        "attempt 2 follows in 0.0 s",
+        "attempt 3 follows in 0.0 s",
+    ]
+    assert " · 2 reconnects · " in summary
+
+
+def test_a_recorded_run_is_replayed_with_its_failures(
+    streamkit: CommandLine, server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "new" / "hello.sse.jsonl")
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    recorded = streamkit("run", "Hello there", "--model", "any", "--record", path)
+    assert "Hello there" in recorded.output
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    for speed in ("0", "50"):
+        replayed = streamkit("replay", path, "--speed", speed)
+        assert (replayed.code, replayed.output) == (0, recorded.output)
+        assert replayed.errors.startswith("completed · ")
+
+
+def test_a_background_response_is_taken_up_by_another_process(streamkit: CommandLine, server: LocalServer) -> None:
+    to_server = ("--base-url", server.url)
+    whole = streamkit("run", "Hello there", "--model", "any", "--background", *to_server)
+    notice, _ = whole.errors.splitlines()
+    command = re.fullmatch(r"if this is cut short: streamkit (resume resp_\w+)", notice)
+    assert command is not None
+    again = streamkit(*command[1].split(), *to_server)
+    assert (again.code, again.output) == (0, whole.output)
+    rest = streamkit(*command[1].split(), "--after", "8", *to_server)
+    assert rest.code == 0
+    assert whole.output.endswith(rest.output)
+    assert len(rest.output) < len(whole.output)
+
+
+def test_a_response_that_begins_anew_says_so(streamkit: CommandLine, server: LocalServer) -> None:
+    to_server = ("--base-url", server.url)
+    whole = streamkit("run", "hi", "--model", "any", "--background", *to_server)
+    response_id = next(word for word in whole.errors.split() if word.startswith("resp_"))
+    ended = streamkit("resume", response_id, "--after", "99999", *to_server)
+    assert (ended.code, ended.output) == (0, whole.output)
+    assert "the answer begins anew: " in ended.errors
+
+
 def test_replay_streams_a_saved_answer(streamkit: CommandLine, hello: str) -> None:
     ended = streamkit("replay", hello)
     assert (ended.code, ended.output) == (0, "Hello\n")
@@ -226,6 +281,12 @@ def test_replay_reads_standard_input() -> None:
     done = subprocess.run([*COMMAND, "replay", "-"], input=saved("text"), capture_output=True, check=False, timeout=60)
     assert done.returncode == 0
     assert done.stdout.startswith("You said: “Hello”".encode())
+
+
+def test_standard_input_that_is_no_event_stream_is_one_line() -> None:
+    done = subprocess.run([*COMMAND, "replay", "-"], input=b"<html>", capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr == b"streamkit: - holds no event stream\n"
 
 
 @pytest.mark.parametrize(
@@ -298,7 +359,15 @@ FAILURES = {
     "scenario": (("demo", "--scenario", "txt"), r"no scenario is called 'txt'; did you mean 'text'\?"),
     "pace": (("demo", "--tokens-per-second", "-1"), r"tokens_per_second must be"),
     "file": (("replay", "missing.sse"), r"cannot open missing\.sse: No such file or directory"),
-    "text": (("replay", __file__), r".*test_cli\.py holds no event stream"),
+    "text": (("replay", __file__), r".*test_cli\.py is neither a cassette nor an event stream"),
+    "speed": (("replay", __file__, "--speed", "-1"), r"speed must be a number from 0 on, not -1\.0"),
+    "record": (
+        ("run", "hi", "--model", "m", "--base-url", "http://127.0.0.1:9/v1", "--record", f"{__file__}/x"),
+        r"cannot record to .*test_cli\.py/x: ",
+    ),
+    "response": (("resume", "resp_1"), r"there is no API key for api\.openai\.com: set OPENAI_API_KEY"),
+    "faults": (("demo", "--faults", "cut-after-evens=9"), r"no fault is called 'cut-after-evens'; did you mean"),
+    "seconds": (("serve", "--background-stream-seconds", "-1"), r"background_stream_seconds must be"),
     "address": (("serve", "--host", "192.0.2.1"), r"cannot listen on 192\.0\.2\.1:8000: .*; choose another --port"),
 }
 
@@ -309,8 +378,8 @@ def test_a_failure_is_one_line_that_says_what_to_check(
 ) -> None:
     ended = streamkit(*arguments)
     assert (ended.code, ended.output) == (1, "")
-    assert re.match(f"streamkit: {complaint}", ended.errors)
-    assert ended.errors.count("\n") == 1
+    assert re.match(f"streamkit: {complaint}", ended.complaint)
+    assert ended.complaint.count("\n") == 1
 
 
 REFUSALS = {
@@ -337,7 +406,7 @@ def test_a_refusal_is_one_line_that_says_what_to_check(
     wire.answer = refusal
     ended = streamkit("run", "hi", "--model", "m", "--base-url", wire.base_url)
     assert (ended.code, ended.output) == (1, "")
-    assert re.fullmatch(f"streamkit: {complaint}\n", ended.errors)
+    assert re.fullmatch(f"streamkit: {complaint}\n", ended.complaint)
 
 
 @pytest.mark.parametrize(
@@ -347,6 +416,7 @@ def test_a_refusal_is_one_line_that_says_what_to_check(
         (("dance",), "invalid choice: 'dance'"),
         (("run", "hi"), "name a model: --model NAME, or set OPENAI_MODEL"),
         (("demo", "--tokens-per-second", "fast"), "invalid float value: 'fast'"),
+        (("resume", "resp_1", "--after", "x"), "invalid int value: 'x'"),
         (("serve", "--port", "65536"), "a port is a number from 0 to 65535, not '65536'"),
         (("serve", "--port", "http"), "a port is a number from 0 to 65535, not 'http'"),
     ],
@@ -367,7 +437,7 @@ def test_the_version_is_that_of_the_package(streamkit: CommandLine) -> None:
 def test_help_names_every_command(streamkit: CommandLine) -> None:
     ended = streamkit("--help")
     assert ended.code == 0
-    assert all(command in ended.output for command in ("demo", "run", "serve", "replay"))
+    assert all(command in ended.output for command in ("demo", "run", "resume", "serve", "replay"))
 
 
 def test_without_rich_one_line_says_what_to_install(streamkit: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,6 +475,20 @@ def test_ctrl_c_ends_the_server() -> None:
     assert code == 130
     assert re.fullmatch(rb"http://127\.0\.0\.1:[1-9]\d*/v1\n", output)
     assert b"Traceback" not in errors
+
+
+def test_the_server_misbehaves_as_it_is_told(streamkit: CommandLine) -> None:
+    process = started("serve", "--port", "0", "--faults", "no-answer;first=1, cut-after-events=9;connection=1")
+    assert process.stdout is not None
+    try:
+        url = process.stdout.readline().decode().strip()
+        ended = streamkit("run", "hi", "--model", "any", "--background", "--base-url", url)
+    finally:
+        process.kill()
+        process.communicate(timeout=60)
+    assert ended.code == 0
+    assert "attempt 2 follows in " in ended.errors
+    assert " · 2 reconnects · " in ended.errors
 
 
 def test_ctrl_c_ends_waiting_for_standard_input() -> None:
@@ -470,7 +554,8 @@ def test_a_line_that_is_wider_than_the_terminal_is_folded(
 
 
 def test_the_meter_tells_deltas_from_the_tokens_that_the_server_counted() -> None:
-    meter = Meter(10.0)
+    stats = RunStats()
+    meter = Meter(10.0, stats)
     assert meter.status(10.5) == "connecting · 0.5 s"
     meter.opened(Opened(url="", headers={}))
     assert meter.status(11.0) == "waiting for the first event · 1.0 s"
@@ -483,3 +568,12 @@ def test_the_meter_tells_deltas_from_the_tokens_that_the_server_counted() -> Non
     assert meter.summary("completed", counted, 14.0).startswith(
         "completed · 40 tokens · first token after 2.00 s · 20 "
     )
+
+
+def test_the_meter_tells_of_reconnects() -> None:
+    stats = RunStats(attempts=1)
+    meter = Meter(10.0, stats)
+    meter.reconnecting(Reconnecting(attempt=2, delay=1.0, cause=ConnectionLost("cut")))
+    assert meter.status(11.0) == "reconnecting · 1.0 s"
+    stats.attempts = 2
+    assert meter.summary("completed", Response(), 12.0) == "completed · 1 reconnect · 2.0 s"

@@ -19,12 +19,11 @@ def at_terminal_event(name: str, reported: ErrorDetail | None = None, **response
     )
 
 
-def at_end_of_bytes(
-    body: bytes = b"", *, events: int = 0, content_type: str | None = None, reported: ErrorDetail | None = None
-) -> Outcome:
+def at_end_of_bytes(body: bytes = b"", *, events: int = 0, content_type: str | None = None) -> Outcome:
     headers = {"content-type": content_type} if content_type else {}
     opened = dataclasses.replace(OPENED, headers=headers)
-    return ending.at_end_of_bytes(Response(id="r"), reported=reported, events=events, body_head=body, opened=opened)
+    error = ending.error_at_end_of_bytes(events=events, body_head=body, opened=opened)
+    return ending.after_error(error, Response(id="r"))
 
 
 def failure(outcome: Outcome) -> ServerError:
@@ -71,11 +70,6 @@ def test_an_error_event_before_a_failed_response_adds_what_it_knows() -> None:
 
 def test_an_error_event_and_then_a_completed_response_is_a_completed_run() -> None:
     assert isinstance(at_terminal_event("response.completed", ErrorDetail(message="Oh.")), Completed)
-
-
-def test_an_error_event_and_then_nothing_is_a_failure() -> None:
-    error = failure(at_end_of_bytes(events=3, reported=ErrorDetail(message="Oh.")))
-    assert (error.message, error.request_id) == ("Oh.", "req_1")
 
 
 def test_events_and_then_nothing_is_a_disconnection() -> None:

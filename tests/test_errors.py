@@ -45,6 +45,23 @@ def test_the_message_of_a_server_error_ends_with_what_identifies_it() -> None:
     assert str(ServerError("No.")) == "No."
 
 
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ServerError("No.", code="rate_limit_exceeded", type="t", status=429), "rate_limit_exceeded"),
+        (ServerError("No.", type="invalid_request_error", status=400), "invalid_request_error"),
+        (ServerError("No.", status=503), "503"),
+        (ServerError("No."), "ServerError"),
+        (NotAnEventStream("A page.", content_type=None, body_head=b"", status=200), "NotAnEventStream"),
+        (ClockExpired("idle", 1.5), "timeout.idle"),
+        (ConnectionLost("cut"), "ConnectionLost"),
+        (FrameTooLarge(8), "FrameTooLarge"),
+    ],
+)
+def test_each_error_has_a_kind_without_the_servers_words(error: StreamkitError, kind: str) -> None:
+    assert error.kind == kind
+
+
 def test_what_is_no_event_stream_is_a_server_error_with_the_beginning_of_the_body() -> None:
     error = NotAnEventStream("A page.", content_type="text/html", body_head=b"<html>", status=200, request_id="r")
     assert str(error) == "A page. (status=200, request_id=r)"

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from pathlib import Path
 from subprocess import STDOUT
 
@@ -15,7 +16,7 @@ from anyio.abc import Process
 from anyio.from_thread import start_blocking_portal
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from streamkit import __version__
+from streamkit import Limits, Timeouts, __version__
 from streamkit.events import EVENTS
 from streamkit.testing import LocalServer
 from tests.paths import ROOT
@@ -171,6 +172,24 @@ def test_every_link_within_the_documentation_leads_somewhere() -> None:
     for path in DOCUMENTS:
         for target in re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", path.read_text("utf-8")):
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_to_a_section_leads_to_a_heading() -> None:
+    for path in DOCUMENTS:
+        for target, anchor in re.findall(r"\]\((?!https?://)([^)#]*)#([^)]+)\)", path.read_text("utf-8")):
+            place = path.parent / target if target else path
+            assert anchor in anchors(place), f"{path.name} links to {target}#{anchor}"
+
+
+@pytest.mark.parametrize("setting", [field.name for kind in (Timeouts, Limits) for field in fields(kind)])
+def test_reliability_tells_of_every_clock_and_limit(setting: str) -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text("utf-8")
+    assert re.search(rf"^\| `(Limits\.)?{setting}` \|", text, re.MULTILINE)
 
 
 def test_the_changelog_has_a_place_for_what_is_new() -> None:

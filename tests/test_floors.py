@@ -19,30 +19,39 @@ FLOORS = {
     "items": 0,
     "response": 1,
     "sse": 1,
+    "stats": 1,
+    "limits": 2,
     "clocks": 1,
     "events": 2,
     "codec": 3,
+    "cursor": 3,
     "outcome": 3,
     "growing": 3,
     "accumulator": 4,
     "failures": 4,
+    "recovery": 4,
     "source": 4,
     "context": 4,
     "ending": 5,
     "dispatch": 5,
+    "synthesis": 5,
     "watchdog": 5,
     "iteration": 6,
     "reader": 6,
-    "run": 7,
+    "stream": 7,
+    "run": 8,
     "sources": 8,
-    "testing": 9,
-    "cli": 10,
-    "__main__": 11,
-    "": 11,
+    "stages": 8,
+    "client": 9,
+    "testing": 10,
+    "cli": 11,
+    "pytest_plugin": 11,
+    "__main__": 12,
+    "": 12,
 }
 """By the name of the room within streamkit; the empty name is ``streamkit/__init__.py``."""
 
-PURE = {room for room, floor in FLOORS.items() if floor <= 4} | {"ending"}
+PURE = {room for room, floor in FLOORS.items() if floor <= 4} | {"ending", "synthesis"}
 """Rooms that await nothing, and know no time, chance or outside world."""
 
 IMPURE_IMPORTS = {

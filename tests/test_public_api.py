@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 import streamkit
-from streamkit.sources.http import Client
+from streamkit.client import Client
 from tests.paths import ROOT
 
 NAMES = {
-    *("Client", "Run", "StreamRun", "Response", "Timeouts"),
+    *("Client", "Run", "StreamRun", "Response", "Timeouts", "Retry", "Limits"),
     *("Dispatcher", "StreamHandler", "on"),
     *("Outcome", "Completed", "Incomplete", "Failed", "Cancelled", "Disconnected"),
-    *("Opened", "HandlerFailed", "Closed"),
+    *("Opened", "Reconnecting", "Restarted", "HandlerFailed", "Closed"),
     *("StreamkitError", "UsageError", "UnfinishedResponse"),
     *("ResponseIncompleteError", "ResponseFailedError", "ResponseCancelledError", "ResponseDisconnectedError"),
 }

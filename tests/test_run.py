@@ -17,6 +17,7 @@ from streamkit import (
     Failed,
     HandlerFailed,
     Incomplete,
+    Limits,
     Opened,
     Outcome,
     Response,
@@ -170,7 +171,7 @@ CUTS: dict[str, tuple[list[Step], type[StreamkitError], str]] = {
 async def test_a_stream_that_is_cut_keeps_what_it_brought(
     steps: list[Step], error: type[StreamkitError], message: str
 ) -> None:
-    outcome = await outcome_of(ScriptedSource(*steps), max_event_bytes=1000)
+    outcome = await outcome_of(ScriptedSource(*steps), limits=Limits(max_event_bytes=1000))
     assert isinstance(outcome, Disconnected)
     assert type(outcome.error) is error
     assert message in str(outcome.error)
@@ -445,6 +446,44 @@ async def test_a_cancelled_task_ends_the_run_and_stays_cancelled() -> None:
     assert source.closed_count == 1
     assert seen.names()[-2:] == ["Cancelled", "Closed"]
     assert isinstance(seen.deliveries[-2].cause, asyncio.CancelledError)
+
+
+async def test_a_task_that_is_cancelled_when_the_response_has_ended_still_tells_the_end() -> None:
+    seen = Seen()
+    source = ScriptedSource(*HELLO, None)
+
+    async def drive() -> None:
+        async with StreamRun(source) as run:
+            await run.dispatch(seen.dispatcher)
+
+    task = asyncio.create_task(drive())
+    await source.reading.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert source.closed_count == 1
+    assert seen.names()[-2:] == ["Completed", "Closed"]
+
+
+async def test_a_handler_of_the_outcome_that_is_cancelled_does_not_keep_closed_away() -> None:
+    seen = Seen()
+    waiting = asyncio.Event()
+
+    @on(Completed)
+    async def wait(_: Completed) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    async def drive() -> None:
+        async with StreamRun(ScriptedSource(*HELLO)) as run:
+            await run.dispatch(wait, seen.dispatcher)
+
+    task = asyncio.create_task(drive())
+    await waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen.names()[-1] == "Closed"
 
 
 async def test_handlers_of_the_end_may_wait_although_the_task_is_cancelled() -> None:

@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
+from streamkit.testing.server import BACKGROUND_STREAM_SECONDS
+
 DEMO_TOKENS_PER_SECOND = 80.0
 """Fast enough to be lively, slow enough to be read."""
 SERVE_PORT = 8000
@@ -23,7 +25,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"streamkit {version('streamkit')}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_add_demo, _add_run, _add_serve, _add_replay):
+    for add in (_add_demo, _add_run, _add_resume, _add_serve, _add_replay):
         add(commands.add_parser)
     options = parser.parse_args(arguments)
     if options.command == "run" and not options.model:
@@ -40,8 +42,15 @@ def _add_run(add_parser: _AddParser) -> None:
     command = add_parser("run", help="send a prompt and stream the answer")
     command.add_argument("prompt", metavar="PROMPT", help="what to ask; - reads it from standard input")
     command.add_argument("--model", metavar="NAME", default=os.environ.get("OPENAI_MODEL"), help="else OPENAI_MODEL")
-    command.add_argument("--base-url", metavar="URL", help="the server, up to /v1; else OPENAI_BASE_URL, else OpenAI")
-    _add_handlers(command)
+    command.add_argument("--background", action="store_true", help="let it go on at the server when the stream is cut")
+    _add_client_options(command)
+
+
+def _add_resume(add_parser: _AddParser) -> None:
+    command = add_parser("resume", help="take up the stream of a background response")
+    command.add_argument("response_id", metavar="RESPONSE_ID", help="its id, as run --background tells it")
+    command.add_argument("--after", metavar="N", type=int, help="the sequence_number of the last event that was seen")
+    _add_client_options(command)
 
 
 def _add_serve(add_parser: _AddParser) -> None:
@@ -49,11 +58,25 @@ def _add_serve(add_parser: _AddParser) -> None:
     command.add_argument("--host", default="127.0.0.1", help="the address to listen on (%(default)s)")
     command.add_argument("--port", type=_port, default=SERVE_PORT, help="the port; 0 takes a free one (%(default)s)")
     _add_server_options(command, scenario="text", tokens_per_second=0.0)
+    command.add_argument(
+        "--background-stream-seconds",
+        metavar="SECONDS",
+        type=float,
+        default=BACKGROUND_STREAM_SECONDS,
+        help="how long a background response can be streamed (%(default)g)",
+    )
 
 
 def _add_replay(add_parser: _AddParser) -> None:
-    command = add_parser("replay", help="stream an answer from a saved event stream")
-    command.add_argument("file", metavar="FILE.sse", help="the saved stream; - reads standard input")
+    command = add_parser("replay", help="stream an answer from a recording or a saved event stream")
+    command.add_argument("file", metavar="FILE", help="what --record wrote, or an event stream; - reads standard input")
+    command.add_argument(
+        "--speed",
+        metavar="FACTOR",
+        type=float,
+        default=0.0,
+        help="of a recording: 1 is as fast as it was recorded, 0 as fast as possible (%(default)g)",
+    )
     _add_handlers(command)
 
 
@@ -66,6 +89,18 @@ def _add_server_options(command: argparse.ArgumentParser, *, scenario: str, toke
         default=tokens_per_second,
         help="how fast; 0 is as fast as possible (%(default)g)",
     )
+    command.add_argument(
+        "--faults",
+        metavar="FAULTS",
+        default="",
+        help="what goes wrong, such as 'cut-after-events=9;connection=1'; docs/testing.md tells how they are written",
+    )
+
+
+def _add_client_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--base-url", metavar="URL", help="the server, up to /v1; else OPENAI_BASE_URL, else OpenAI")
+    command.add_argument("--record", metavar="FILE", help="write the stream into a file for replay; overwrites it")
+    _add_handlers(command)
 
 
 def _add_handlers(command: argparse.ArgumentParser) -> None:

@@ -6,19 +6,20 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from streamkit.cli.handlers import load_handlers
 from streamkit.cli.meter import Meter
-from streamkit.cli.printing import measuring, printing
-from streamkit.cli.screen import PlainScreen, screen_for, tell
+from streamkit.cli.printing import measuring, naming, printing, reporting
+from streamkit.cli.screen import PlainScreen, Screen, screen_for, tell
+from streamkit.client import Client
 from streamkit.dispatch import Dispatcher
 from streamkit.errors import ConnectionLost, NotAnEventStream, UsageError
 from streamkit.outcome import Outcome, UnfinishedResponse
 from streamkit.response import Response
 from streamkit.run import StreamRun
 from streamkit.sources.files import FileSource
-from streamkit.sources.http import Client
-from streamkit.testing import LocalServer
+from streamkit.testing import LocalServer, parse_faults
 
 DEMO_PROMPT = "How does a river become the sea?"
 
@@ -37,43 +38,60 @@ def execute(options: argparse.Namespace) -> None:
 
 async def run_demo(options: argparse.Namespace) -> None:
     """Stream an answer from a server in this process."""
+    server = LocalServer(
+        scenario=options.scenario,
+        tokens_per_second=options.tokens_per_second,
+        faults=parse_faults(options.faults),
+    )
     async with (
-        LocalServer(scenario=options.scenario, tokens_per_second=options.tokens_per_second) as server,
+        server,
         Client(base_url=server.url, api_key="demo") as client,
         client.stream(model="demo", input=DEMO_PROMPT) as run,
     ):
-        await _follow(run, Meter(time.monotonic()))
+        await _follow(run)
 
 
 async def run_prompt(options: argparse.Namespace) -> None:
     """Send a prompt and stream the answer."""
     handlers = _named_handlers(options)
     prompt = sys.stdin.buffer.read().decode("utf-8", "replace") if options.prompt == "-" else options.prompt
+    background = True if options.background else None
     async with (
         Client(base_url=options.base_url) as client,
-        client.stream(model=options.model, input=prompt) as run,
+        client.stream(record=options.record, model=options.model, input=prompt, background=background) as run,
     ):
-        await _follow(run, Meter(time.monotonic()), handlers)
+        await _follow(run, handlers, told=naming if options.background else reporting)
+
+
+async def run_resume(options: argparse.Namespace) -> None:
+    """Take up the stream of a background response."""
+    handlers = _named_handlers(options)
+    async with (
+        Client(base_url=options.base_url) as client,
+        client.resume(options.response_id, after=options.after, record=options.record) as run,
+    ):
+        await _follow(run, handlers)
 
 
 async def run_replay(options: argparse.Namespace) -> None:
-    """Stream an answer from a saved event stream."""
+    """Stream an answer from a recording, or from an event stream as it is written to a pipe."""
     handlers = _named_handlers(options)
-    source = FileSource(sys.stdin.fileno() if options.file == "-" else options.file)
-    meter = Meter(time.monotonic())
-    async with StreamRun(source) as run:
-        try:
-            await _follow(run, meter, handlers)
-        except UnfinishedResponse as error:
-            if not meter.events and isinstance(error.__cause__, ConnectionLost | NotAnEventStream):
-                raise UsageError(f"{options.file} holds no event stream") from error
-            raise
+    if _is_whole(options.file):
+        async with Client() as client, client.replay(options.file, speed=options.speed) as run:
+            await _follow(run, handlers)
+    else:
+        await _follow_pipe(options.file, handlers)
 
 
 async def run_server(options: argparse.Namespace) -> None:
     """Answer requests until ctrl-C."""
     server = LocalServer(
-        options.host, options.port, scenario=options.scenario, tokens_per_second=options.tokens_per_second
+        options.host,
+        options.port,
+        scenario=options.scenario,
+        tokens_per_second=options.tokens_per_second,
+        background_stream_seconds=options.background_stream_seconds,
+        faults=parse_faults(options.faults),
     )
     async with AsyncExitStack() as stack:
         try:
@@ -86,18 +104,31 @@ async def run_server(options: argparse.Namespace) -> None:
         await server.serve_forever()
 
 
-async def _follow(run: StreamRun, meter: Meter, handlers: Dispatcher | None = None) -> None:
+async def _follow_pipe(name: str, handlers: Dispatcher | None) -> None:
+    async with StreamRun(FileSource(sys.stdin.fileno() if name == "-" else name)) as run:
+        try:
+            await _follow(run, handlers)
+        except UnfinishedResponse as error:
+            if not run.stats.events and isinstance(error.__cause__, ConnectionLost | NotAnEventStream):
+                raise UsageError(f"{name} holds no event stream") from error
+            raise
+
+
+async def _follow(
+    run: StreamRun, handlers: Dispatcher | None = None, *, told: Callable[[Screen], Dispatcher] = reporting
+) -> None:
     """Dispatch a run to the user's handlers, else to the screen, and say in the end what it came to.
 
     Raises:
         UnfinishedResponse: the response did not complete.
         Exception: whatever the user's handlers raised.
     """
+    meter = Meter(time.monotonic(), run.stats)
     # A live line and what handlers print would overwrite each other.
     screen = PlainScreen() if handlers else screen_for(lambda: meter.status(time.monotonic()))
     try:
         with screen:
-            response = await run.dispatch(measuring(meter), handlers or printing(screen))
+            response = await run.dispatch(measuring(meter), told(screen), handlers or printing(screen))
     except asyncio.CancelledError:
         _summarise("cancelled", run.snapshot(), meter)
         raise
@@ -116,6 +147,11 @@ def _name(outcome: Outcome) -> str:
     return type(outcome).__name__.lower()
 
 
+def _is_whole(name: str) -> bool:
+    """Tell a file from standard input and pipes, which are shown as they are written."""
+    return name != "-" and Path(name).is_file()
+
+
 def _named_handlers(options: argparse.Namespace) -> Dispatcher | None:
     return load_handlers(options.handlers) if options.handlers else None
 
@@ -123,6 +159,7 @@ def _named_handlers(options: argparse.Namespace) -> Dispatcher | None:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], Coroutine[None, None, None]]] = {
     "demo": run_demo,
     "run": run_prompt,
+    "resume": run_resume,
     "serve": run_server,
     "replay": run_replay,
 }

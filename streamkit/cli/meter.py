@@ -1,22 +1,26 @@
 """What a run is measured by: deltas and seconds. The time comes in as an argument."""
 
 from streamkit.events import DeltaEvent, Event
-from streamkit.outcome import Opened
+from streamkit.outcome import Opened, Reconnecting
 from streamkit.response import Response
+from streamkit.stats import RunStats
 
 
 class Meter:
     """Counts the events of one run that starts now.
 
+    Args:
+        now: the time.
+        stats: the run's own figures.
+
     Attributes:
-        events: how many events came.
-        deltas: how many of them were pieces of growing text.
+        deltas: how many events were pieces of growing text.
     """
 
-    def __init__(self, now: float) -> None:
-        self.events = 0
+    def __init__(self, now: float, stats: RunStats) -> None:
         self.deltas = 0
         self._started = now
+        self._stats = stats
         self._first_delta: float | None = None
         self._doing = "connecting"
 
@@ -24,9 +28,12 @@ class Meter:
         """The server answered."""
         self._doing = "waiting for the first event"
 
+    def reconnecting(self, _: Reconnecting) -> None:
+        """An attempt failed, and another follows."""
+        self._doing = "reconnecting"
+
     def count(self, event: Event, now: float) -> None:
         """An event came."""
-        self.events += 1
         self._doing = event.type
         if isinstance(event, DeltaEvent):
             self.deltas += 1
@@ -45,7 +52,13 @@ class Meter:
         parts = [beginning]
         if self._first_delta is not None:
             streaming = max(now - self._first_delta, 0.001)
-            parts.append(f"{count} {unit}" if count == 1 else f"{count} {unit}s")
+            parts.append(_counted(count, unit))
             parts.append(f"first {unit} after {self._first_delta - self._started:.2f} s")
             parts.append(f"{count / streaming:.0f} {unit}s/s")
+        if self._stats.attempts > 1:
+            parts.append(_counted(self._stats.attempts - 1, "reconnect"))
         return " · ".join([*parts, f"{now - self._started:.1f} s"])
+
+
+def _counted(count: int, unit: str) -> str:
+    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"

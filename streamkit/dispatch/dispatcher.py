@@ -12,7 +12,7 @@ from streamkit.dispatch.on import Decorator, Registrar, marks_of
 from streamkit.dispatch.selection import Selection
 from streamkit.dispatch.stream_handler import StreamHandler
 from streamkit.errors import UsageError
-from streamkit.outcome import Delivery, Disconnected, Failed, HandlerFailed, Outcome
+from streamkit.outcome import Delivery, Disconnected, Failed, HandlerFailed, Outcome, Reconnecting, Restarted
 from streamkit.response import Response
 
 
@@ -82,6 +82,16 @@ class Dispatcher:
     def on_error(self) -> Decorator[HandlerFailed]:
         """Register a function ``(failure)`` or ``(failure, run)``: a handler raised; return ``True`` to go on."""
         return self._hook("on_error")
+
+    @property
+    def on_reconnecting(self) -> Decorator[Reconnecting]:
+        """Register a function ``(notice)`` or ``(notice, run)``: an attempt failed and another follows."""
+        return self._hook("on_reconnecting")
+
+    @property
+    def on_restarted(self) -> Decorator[Restarted]:
+        """Register a function ``(notice)`` or ``(notice, run)``: discard what was shown, the response begins anew."""
+        return self._hook("on_restarted")
 
     @property
     def on_close(self) -> Decorator[Outcome]:

@@ -23,6 +23,8 @@ HOOKS: dict[str, Selection] = {
     "on_incomplete": Selection((end.Incomplete,), _response),
     "on_failed": Selection((end.Failed, end.Disconnected)),
     "on_error": Selection((end.HandlerFailed,)),
+    "on_reconnecting": Selection((end.Reconnecting,)),
+    "on_restarted": Selection((end.Restarted,)),
     "on_close": Selection((end.Closed,), attrgetter("outcome")),
 }
 """By the name of the ``StreamHandler`` method; the lifecycle hooks of ``Dispatcher`` are among them."""

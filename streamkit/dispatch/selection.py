@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import FunctionType
-from typing import Literal, cast
+from typing import Literal, get_args
 
 from streamkit.dispatch.handler import Handler, only_for_type, with_subject
 from streamkit.errors import UsageError
 from streamkit.events import EVENTS, Event, UnknownEvent
-from streamkit.outcome import Cancelled, Closed, Completed, Disconnected, Failed, HandlerFailed, Incomplete, Opened
+from streamkit.outcome import Notice, Outcome
 
 # The names follow the table of events; tests/test_overloads.py compares them and can write them anew.
 EventName = Literal[
@@ -91,7 +91,7 @@ EventName = Literal[
 ]
 """Every wire name that has a model."""
 
-_ROUTED = (Event, Opened, HandlerFailed, Closed, Completed, Incomplete, Failed, Cancelled, Disconnected)
+_ROUTED = (Event, *get_args(Notice), *get_args(Outcome))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def _class_for(selector: object) -> type:
     if isinstance(selector, str):
         return _class_named(selector)
     if isinstance(selector, type) and issubclass(selector, _ROUTED):
-        return cast("type", selector)
+        return selector
     hint = "; write on(...) with parentheses" if isinstance(selector, FunctionType) else ""
     raise UsageError(f"cannot route by {selector!r}: expected a wire name or an event, notice or outcome class{hint}")
 

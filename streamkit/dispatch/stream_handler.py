@@ -8,7 +8,7 @@ from streamkit.dispatch.hooks import HOOKS
 from streamkit.dispatch.on import marks_of
 from streamkit.dispatch.selection import Selection, did_you_mean
 from streamkit.errors import UsageError
-from streamkit.outcome import Disconnected, Failed, HandlerFailed, Outcome
+from streamkit.outcome import Disconnected, Failed, HandlerFailed, Outcome, Reconnecting, Restarted
 from streamkit.response import Response
 
 
@@ -64,6 +64,12 @@ class StreamHandler:
 
     async def on_error(self, failure: HandlerFailed) -> bool | None:
         """A handler raised. Return ``True`` to go on as if it had not; else the run stops and raises it."""
+
+    async def on_reconnecting(self, notice: Reconnecting) -> None:
+        """An attempt failed and another follows; no event is delivered twice."""
+
+    async def on_restarted(self, notice: Restarted) -> None:
+        """Discard what was shown of the response so far: it begins anew."""
 
     async def on_close(self, outcome: Outcome) -> None:
         """The run ended, however it did. This is called last."""

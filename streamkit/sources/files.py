@@ -8,9 +8,9 @@ from typing import Self
 import anyio
 import anyio.to_thread
 
+from streamkit.cursor import Cursor
 from streamkit.errors import ConnectFailed, ConnectionLost
 from streamkit.outcome import Opened
-from streamkit.source import NO_HEADERS
 
 CHUNK_BYTES = 64 * 1024
 """The most that is read at a time."""
@@ -27,7 +27,7 @@ class FileSource:
     def __init__(self, path: str | os.PathLike[str] | int) -> None:
         self._path = path
 
-    async def open(self) -> "FileChunks":
+    async def open(self, cursor: Cursor) -> "FileChunks":
         """Open the file.
 
         Raises:
@@ -44,7 +44,7 @@ class FileChunks:
     """An opened file. It is read unbuffered, so that what a pipe holds is passed on at once."""
 
     def __init__(self, path: str | os.PathLike[str] | int, name: str) -> None:
-        self.opened = Opened(url=name, headers=NO_HEADERS)
+        self.opened = Opened(url=name, headers={})
         self._file = open(path, "rb", buffering=0, closefd=not isinstance(path, int))  # noqa: SIM115 - aclose closes it
         kind = os.fstat(self._file.fileno()).st_mode
         self._waits_for_others = stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind) or self._file.isatty()

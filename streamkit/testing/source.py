@@ -7,6 +7,7 @@ from typing import Self
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from streamkit.cursor import Cursor
 from streamkit.errors import ConnectFailed, ConnectionLost
 from streamkit.failures import from_body
 from streamkit.outcome import Opened
@@ -41,7 +42,7 @@ class ScriptedSource:
         self._steps = tuple(steps)
         self._faults = faults
 
-    async def open(self) -> Chunks:
+    async def open(self, cursor: Cursor) -> Chunks:
         """Open the source.
 
         Raises:

@@ -4,6 +4,7 @@ from streamkit import Dispatcher, Run
 from streamkit.dispatch import deliver
 from streamkit.outcome import Delivery
 from streamkit.response import Response
+from streamkit.stats import RunStats
 
 
 class StillRun(Run):
@@ -12,6 +13,7 @@ class StillRun(Run):
     response_id = None
     request_id = None
     text = ""
+    stats = RunStats()
 
     def snapshot(self) -> Response:
         return Response()

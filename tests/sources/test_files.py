@@ -7,6 +7,7 @@ import anyio
 import pytest
 
 from streamkit import Completed, Disconnected, StreamRun
+from streamkit.cursor import Cursor
 from streamkit.errors import ConnectFailed, ConnectionLost
 from streamkit.outcome import Outcome
 from streamkit.sources.files import CHUNK_BYTES, FileSource
@@ -34,7 +35,7 @@ async def test_a_file_is_read_to_its_end(tmp_path: Path) -> None:
 async def test_a_large_file_comes_in_chunks(tmp_path: Path) -> None:
     path = tmp_path / "large.sse"
     path.write_bytes(b": padding\n" * CHUNK_BYTES)
-    chunks = await FileSource(path).open()
+    chunks = await FileSource(path).open(Cursor())
     sizes = [len(chunk) async for chunk in chunks]
     await chunks.aclose()
     assert sum(sizes) == 10 * CHUNK_BYTES

@@ -2,9 +2,6 @@
 
 import asyncio
 import gzip
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -18,6 +15,7 @@ from streamkit import (
     Disconnected,
     Dispatcher,
     Failed,
+    Limits,
     Outcome,
     ResponseFailedError,
     Timeouts,
@@ -26,53 +24,14 @@ from streamkit import (
 from streamkit.errors import ClockExpired, ConnectFailed, ConnectionLost, NotAnEventStream, ServerError
 from streamkit.items import Message
 from streamkit.testing import LocalServer
+from tests.raw_server import answering, head, ok, raw_server
 from tests.scripted import BEFORE_END, HELLO, frame
 
 pytestmark = pytest.mark.anyio
 
-Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def raw_server(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """Serve connections with a function that reads and writes bytes; the value is the base URL."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await answer(reader, writer)
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-
-
-def answering(*pieces: bytes, then: Callable[[], Awaitable[object]] | None = None) -> Answer:
-    """Answer every request with bytes, then perhaps wait before the connection is closed."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-        await reader.readexactly(length)
-        writer.writelines(pieces)
-        await writer.drain()
-        if then is not None:
-            await then()
-
-    return answer
-
-
-def ok(body: bytes, *headers: str, content_type: str = "text/event-stream") -> bytes:
-    return head("200 OK", f"Content-Type: {content_type}", *headers) + body
-
-
-def head(status: str, *headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status}", *headers, "Connection: close"]
-    return "\r\n".join([*lines, "\r\n"]).encode()
-
 
 async def outcome_of(base_url: str, **options: Any) -> Outcome:
+    options = {"retry": None} | options
     async with Client(base_url=base_url, api_key="sk-secret", **options) as client, client.stream(model="m") as run:
         outcome = await run.outcome()
     assert "sk-secret" not in repr(outcome)
@@ -246,7 +205,7 @@ async def test_the_connect_clock() -> None:
         raise aiohttp.ConnectionTimeoutError
 
     async with aiohttp.ClientSession() as session:
-        session.post = connect  # type: ignore[method-assign,assignment]
+        session.request = connect  # type: ignore[method-assign,assignment]
         outcome = await outcome_of("http://127.0.0.1/v1", session=session, timeouts=Timeouts(connect=3))
     assert isinstance(outcome, Disconnected)
     assert isinstance(outcome.error, ClockExpired)
@@ -287,6 +246,19 @@ async def test_what_is_sent() -> None:
     }
 
 
+async def test_a_query_in_the_address_is_sent_with_every_request() -> None:
+    async with LocalServer() as server, Client(base_url=f"{server.url}/?api-version=preview") as client:
+        run = client.stream(model="m", input="hi", background=True)
+        async with run:
+            await run.outcome()
+        assert run.response_id is not None
+        async with client.resume(run.response_id, after=3) as resumed:
+            await resumed.outcome()
+    paths = [request.path for request in server.requests]
+    assert paths[0] == "/v1/responses?api-version=preview"
+    assert paths[1].endswith("?api-version=preview&stream=true&starting_after=3")
+
+
 async def test_items_of_a_response_may_be_sent_back() -> None:
     async with LocalServer() as server, Client(base_url=server.url) as client:
         first = await client.run(Dispatcher(), model="m", input="hi")
@@ -321,7 +293,7 @@ async def test_closing_the_client_ends_runs_in_flight() -> None:
             await run.opened()
             await client.aclose()
             outcome = await run.outcome()
-    assert isinstance(outcome, Disconnected)
+    assert isinstance(outcome, Cancelled)
     with pytest.raises(UsageError, match="closed"):
         client.stream(model="m")
 
@@ -391,4 +363,4 @@ async def test_strict_and_the_size_limit_reach_the_run() -> None:
     async with raw_server(answering(ok(broken + b"".join(HELLO)))) as base_url:
         assert isinstance(await outcome_of(base_url), Completed)
         assert isinstance(await outcome_of(base_url, strict=True), Disconnected)
-        assert isinstance(await outcome_of(base_url, max_event_bytes=10), Disconnected)
+        assert isinstance(await outcome_of(base_url, limits=Limits(max_event_bytes=10)), Disconnected)

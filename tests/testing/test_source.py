@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from streamkit.cursor import Cursor
 from streamkit.errors import ConnectFailed, ConnectionLost, ServerError
 from streamkit.outcome import Completed, Disconnected, Failed
 from streamkit.run import StreamRun
@@ -32,7 +33,7 @@ FRAMES = [encode_event(event) for event in play("text", {"input": "Hi"})]
 
 
 async def chunks(*steps: Step, faults: Sequence[Fault] = ()) -> list[bytes]:
-    return [chunk async for chunk in await ScriptedSource(steps, faults=faults).open()]
+    return [chunk async for chunk in await ScriptedSource(steps, faults=faults).open(Cursor())]
 
 
 async def test_the_steps_are_taken_one_by_one() -> None:
@@ -43,7 +44,7 @@ async def test_the_steps_are_taken_one_by_one() -> None:
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 async def test_a_cut_loses_the_connection(how: Any) -> None:
-    opened = await ScriptedSource([b"a", Cut(how), b"b"]).open()
+    opened = await ScriptedSource([b"a", Cut(how), b"b"]).open(Cursor())
     assert await anext(opened) == b"a"
     with pytest.raises(ConnectionLost):
         await anext(opened)
@@ -51,14 +52,14 @@ async def test_a_cut_loses_the_connection(how: Any) -> None:
 
 
 async def test_nothing_comes_from_a_source_that_was_closed() -> None:
-    opened = await ScriptedSource([b"a"]).open()
+    opened = await ScriptedSource([b"a"]).open(Cursor())
     await opened.aclose()
     await opened.aclose()
     assert [chunk async for chunk in opened] == []
 
 
 async def test_headers_go_by_any_case() -> None:
-    opened = await ScriptedSource([]).open()
+    opened = await ScriptedSource([]).open(Cursor())
     assert opened.opened.headers["content-type"] == opened.opened.headers["Content-Type"]
 
 
@@ -78,7 +79,7 @@ async def test_no_answer_is_no_connection() -> None:
 
 async def test_every_opening_is_a_connection_of_its_own() -> None:
     source = ScriptedSource([b"data: 1\n\n", b"data: 2\n\n"], faults=[Only(Drop(0), connection=2)])
-    counts = [len([chunk async for chunk in await source.open()]) for _ in range(3)]
+    counts = [len([chunk async for chunk in await source.open(Cursor())]) for _ in range(3)]
     assert (counts, source.opened_count) == ([2, 1, 2], 3)
 
 
