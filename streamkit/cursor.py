@@ -55,6 +55,8 @@ class Cursor:
 
 
 RETRIED_STATUSES = frozenset({408, 409, 429})
+_HOPELESS_CODES = frozenset({"insufficient_quota", "credit_balance_exhausted"})
+"""Sent with status 429, but no waiting helps."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,6 +109,8 @@ class Retry:
         if isinstance(error, ServerError):
             if error.should_retry is not None:
                 return error.should_retry
+            if error.code in _HOPELESS_CODES:
+                return False
             return error.status is not None and (error.status in self.statuses or error.status >= 500)
         if isinstance(error, ClockExpired):
             return error.clock != "total"

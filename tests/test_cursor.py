@@ -74,6 +74,7 @@ WORTH_ANOTHER: list[tuple[StreamkitError, bool]] = [
     (server_error(400), False),
     (server_error(401), False),
     (server_error(None), False),
+    (server_error(429, code="insufficient_quota"), False),
     (server_error(400, should_retry=True), True),
     (server_error(500, should_retry=False), False),
     (ConnectFailed("no", url="u"), True),

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from benchmarks.clients import Consume
 from benchmarks.wire import Shape
-from streamkit import Client, Dispatcher, Timeouts
+from streamkit import Client, Dispatcher, Limits, Timeouts
 from streamkit.events import OutputTextDelta
 
 MAX_CONNECTIONS = 10_000
@@ -31,4 +31,6 @@ async def dispatching(url: str) -> AsyncGenerator[Consume]:
 
 def open_client(url: str) -> Client:
     """Return a client for thousands of streams at a time."""
-    return Client(base_url=url, timeouts=Timeouts(connect=CONNECT_SECONDS), max_connections=MAX_CONNECTIONS)
+    return Client(
+        base_url=url, timeouts=Timeouts(connect=CONNECT_SECONDS), limits=Limits(max_connections=MAX_CONNECTIONS)
+    )
