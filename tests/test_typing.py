@@ -27,7 +27,9 @@ def _needs_the_checker(checker: str) -> None:
 
 
 def check(checker: str, *paths: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", checker, *paths]
+    # pyright looks for packages in the environment that is active, which need not be the one that runs this.
+    environment = ["--pythonpath", sys.executable] if checker == "pyright" else []
+    command = [sys.executable, "-m", checker, *environment, *paths]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
