@@ -73,6 +73,7 @@ class Client:
         )
         self._session = session
         self._owns_session = session is None
+        self._closed = False
         self._runs: WeakSet[StreamRun] = WeakSet()
         self._limits = limits or Limits()
         self._decode = decode_strictly if strict else decode
@@ -140,8 +141,11 @@ class Client:
             record: a file to write the stream into as it comes; it is overwritten, and holds no secret.
 
         Raises:
-            UsageError: there is no API key for a server that is not on this machine, or the client is closed.
+            UsageError: there is no API key for a server that is not on this machine, the client is closed, or
+                ``response_id`` cannot be the name of a response.
         """
+        if not response_id or response_id in {".", ".."} or "/" in response_id:
+            raise UsageError(f"{response_id!r} is no response id")
         api = self._api(extra_headers, timeouts)
         asked = HttpRequest(method="GET", url=str(api.address(f"responses/{response_id}")), headers=api.headers)
         return self._run(
@@ -215,6 +219,7 @@ class Client:
 
     async def aclose(self) -> None:
         """Cancel the runs that are still open, and close the session unless it was given."""
+        self._closed = True
         # A read that is waiting does not hear of its session being closed.
         for run in list(self._runs):
             run.cancel()
@@ -270,6 +275,8 @@ class Client:
             raise UsageError(f"there is no API key for {host}: set OPENAI_API_KEY, or pass api_key to Client(...)")
 
     def _open_session(self) -> aiohttp.ClientSession:
+        if self._closed or (self._session is not None and self._session.closed):
+            raise UsageError("the client, or the session it was given, is closed; make a new one")
         if self._session is None:
             # aiohttp's own timeouts are off: a run has its clocks, and a healthy stream may last for hours.
             self._session = aiohttp.ClientSession(
@@ -280,8 +287,6 @@ class Client:
                 # Proxies of the environment are for the network: they do not know the servers of this machine.
                 trust_env=not _is_local(URL(self.base_url).host or ""),
             )
-        if self._session.closed:
-            raise UsageError("the client is closed; make a new one")
         return self._session
 
 

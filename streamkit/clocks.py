@@ -12,7 +12,7 @@ GRACE_AFTER_ERROR = 5.0
 class Timeouts:
     """How long each wait may take, in seconds; ``None`` switches a clock off.
 
-    Only waiting counts: the time your handlers take stops the idle and progress clocks. The defaults follow what
+    Only waiting counts: the time your handlers take stops all clocks but the total one. The defaults follow what
     long-running clients settled on in the field; models that think for minutes without a word need the large ones.
 
     Raises:
@@ -57,6 +57,7 @@ class Clocks:
         self._paused_at = None
         self._awaits_first_event = True
         self._resting = False
+        self._idle = self._timeouts.idle
 
     def resting(self) -> None:
         """Nothing is awaited from the stream until it is opened again; only the total clock runs."""
@@ -84,6 +85,7 @@ class Clocks:
         """The caller waits for bytes again."""
         if self._paused_at is not None:
             pause = now - self._paused_at
+            self._opening += pause
             self._last_byte += pause
             self._last_progress += pause
             self._paused_at = None

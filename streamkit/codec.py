@@ -99,14 +99,19 @@ def _decode_object(frame: Frame, data: dict[str, Any]) -> Event:
     name = _type_of(frame, data)
     model = EVENTS.get(name)
     if model is None:
-        number = data.get("sequence_number")
-        return UnknownEvent(type=name, data=data, sequence_number=number if type(number) is int else None)
+        return UnknownEvent(type=name, data=data, sequence_number=_number_in(data))
     if model is ErrorEvent and data.get("type", "error") != "error":
         data = {"error": data.get("error") or data}
     try:
         return model.model_validate({**data, "type": name})
     except ValidationError as error:
-        return InvalidEvent(type=name, raw=frame.data, error=_one_line(error), data=data)
+        number = _number_in(data)
+        return InvalidEvent(type=name, raw=frame.data, error=_one_line(error), data=data, sequence_number=number)
+
+
+def _number_in(data: dict[str, Any]) -> int | None:
+    number = data.get("sequence_number")
+    return number if type(number) is int else None
 
 
 def _type_of(frame: Frame, data: dict[str, Any]) -> str:

@@ -102,7 +102,8 @@ class Retry:
         asked = error.retry_after if isinstance(error, ServerError) else None
         if asked is not None and asked <= self.longest_retry_after:
             return asked
-        delay = min(self.first_delay * 2.0 ** (failures - 1), self.longest_delay)
+        # The exponent is bounded, for powers of a float overflow.
+        delay = min(self.first_delay * 2.0 ** min(failures - 1, 64), self.longest_delay)
         return delay * (1 - jitter / 4)
 
     def _worth_another(self, error: StreamkitError) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -34,11 +35,13 @@ class Reader:
 
     Attributes:
         opened: what the other side said on the last opening; ``None`` before.
+        has_frames: whether the connection has brought a frame.
         body_head: the first bytes of the body, as long as no frame has come.
     """
 
     def __init__(self, timeouts: Timeouts, limits: Limits, stats: RunStats) -> None:
         self.opened: Opened | None = None
+        self.has_frames = False
         self.body_head = b""
         self._time = asyncio.get_running_loop().time
         self._limits = limits
@@ -49,7 +52,6 @@ class Reader:
         self._clocks = Clocks(timeouts, self._began)
         self._watchdog = Watchdog(self._clocks)
         self._chunks: Chunks | None = None
-        self._has_frames = False
         self._progress = 0
 
     async def open(self, call: Callable[[], Awaitable[Chunks]]) -> Opened:
@@ -58,16 +60,16 @@ class Reader:
         Raises:
             ServerError, TransportError: it does not open.
             Interrupted: ``interrupt`` was called meanwhile.
+            UsageError: another task is waiting.
         """
-        await self._close_chunks()
+        self._watchdog.ensure_free()
         self._stats.attempts += 1
         self._clocks.opening(self._time())
         self._watchdog.close()
-        self._chunks = await self._watchdog.wait_for(call)
+        self.opened = await self._watchdog.wait_for(partial(self._replace_chunks, call))
         self._decoder = Decoder(max_event_bytes=self._limits.max_event_bytes)
-        self._has_frames = False
+        self.has_frames = False
         self.body_head = b""
-        self.opened = self._chunks.opened
         return self.opened
 
     async def read(self) -> list[Frame] | None:
@@ -87,7 +89,7 @@ class Reader:
         if self._stats.bytes > self._limits.max_response_bytes:
             raise ResponseTooLarge(self._limits.max_response_bytes)
         frames = self._decoder.feed(chunk)
-        if not self._has_frames:
+        if not self.has_frames:
             self._look_at_head(chunk, frames)
         return frames
 
@@ -97,15 +99,17 @@ class Reader:
         Raises:
             ClockExpired: the total clock ran out.
             Interrupted: ``interrupt`` was called meanwhile.
+            UsageError: another task is waiting.
             Exception: what the call raises.
         """
-        await self._close_chunks()
+        self._watchdog.ensure_free()
         self._clocks.resting()
         self._watchdog.close()
-        return await self._watchdog.wait_for(call)
+        return await self._watchdog.wait_for(partial(self._without_chunks, call))
 
     async def ask(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a request for something else than a stream, under the clocks of an opening; raises as ``rest``."""
+        self._watchdog.ensure_free()
         self._clocks.opening(self._time())
         self._watchdog.close()
         return await self._watchdog.wait_for(call)
@@ -132,6 +136,10 @@ class Reader:
         """Tell the figures that the run ends now."""
         self._stats.ended_after = self._time() - self._began
 
+    def ensure_free(self) -> None:
+        """Raise ``UsageError`` where a task is waiting."""
+        self._watchdog.ensure_free()
+
     def interrupt(self) -> None:
         """End the current wait with ``Interrupted``."""
         self._watchdog.interrupt()
@@ -154,11 +162,21 @@ class Reader:
         self._watchdog.close()
         await self._close_chunks()
 
+    # What is waited for keeps the chunks itself, so that an interruption at any moment leaves them to be closed.
+    async def _replace_chunks(self, call: Callable[[], Awaitable[Chunks]]) -> Opened:
+        await self._close_chunks()
+        self._chunks = await call()
+        return self._chunks.opened
+
+    async def _without_chunks(self, call: Callable[[], Awaitable[T]]) -> T:
+        await self._close_chunks()
+        return await call()
+
     async def _close_chunks(self) -> None:
-        chunks, self._chunks = self._chunks, None
-        if chunks is not None:
-            await chunks.aclose()
+        if self._chunks is not None:
+            await self._chunks.aclose()
+            self._chunks = None
 
     def _look_at_head(self, chunk: bytes, frames: list[Frame]) -> None:
-        self._has_frames = bool(frames)
+        self.has_frames = bool(frames)
         self.body_head = b"" if frames else (self.body_head + chunk)[:BODY_HEAD_BYTES]

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from streamkit.cursor import Cursor, Retry
 from streamkit.errors import ClockExpired, NotAnEventStream, ServerError, StreamkitError, TransportError
 
-_STREAM_IS_GONE = frozenset({400, 404, 405})
-"""How servers refuse to stream a background response that is too old; whether it exists, a look at it will tell."""
+_STREAM_IS_GONE = frozenset({None, 400, 404, 405})
+"""How servers refuse to stream a background response that is too old: with a status, or an error instead of a stream.
+
+Whether the response exists, a look at it will tell.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +51,24 @@ class Recovery:
         self._background = background
         self._restart = restart
         self._polling = False
-        self._events = 0
+        self._progress = 0
         self._failures = 0
         self._restarts = 0
 
-    def plan(self, error: StreamkitError, cursor: Cursor, *, events: int, begun: bool, jitter: float) -> Plan | None:
+    def plan(self, error: StreamkitError, cursor: Cursor, *, progress: int, begun: bool, jitter: float) -> Plan | None:
         """Return what follows a failure; ``None`` means that it is the end.
 
         Args:
             error: the failure.
             cursor: where the stream stands.
-            events: how many events have come in the whole run.
+            progress: a number that changes when events come; as long as it does not, failures are in a row.
             begun: whether any of them belong to the response as it was last requested.
             jitter: a random number from 0 to 1.
         """
         if self._retry is None:
             return None
-        self._failures = 1 if events > self._events else self._failures + 1
-        self._events = events
+        self._failures = 1 if progress != self._progress else self._failures + 1
+        self._progress = progress
         delay = self._retry.delay(self._failures, error, jitter)
         if self._background and cursor.response_id is not None:
             return self._plan_in_background(error, cursor, delay)
@@ -75,6 +78,10 @@ class Recovery:
             return Reopen(delay, self._failures + 1)
         self._restarts += 1
         return Restart(delay) if self._restart and self._restarts < self._retry.attempts else None
+
+    def looked(self) -> None:
+        """A look at the response has succeeded: failures are counted anew."""
+        self._failures = 0
 
     def _plan_in_background(self, error: StreamkitError, cursor: Cursor, delay: float | None) -> Plan | None:
         if self._polling:

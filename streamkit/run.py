@@ -4,6 +4,7 @@ Whoever pulls drives: reading, decoding, accumulating and calling handlers happe
 time, so that a slow handler slows the reading, and the network's own flow control does the rest.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from time import perf_counter
@@ -33,10 +34,9 @@ from streamkit.stream import EventStream
 logger = logging.getLogger("streamkit.run")
 
 CLOSE_SECONDS = 5.0
-"""How long a run that is cancelled may take to end, the handlers of its end included."""
-
-SERVER_CANCEL_SECONDS = 3.0
-"""How much of that a server may take to answer that a background response is to be stopped."""
+"""How long each step of the end may take in a run that is cancelled: to close, and to call the handlers of the end."""
+CANCEL_SECONDS = 3.0
+"""How long the server may take to say that it cancels a background response."""
 
 Handlers = Dispatcher | StreamHandler | AnyFunction
 """What a run can dispatch to; a function must be marked with ``on``."""
@@ -89,6 +89,8 @@ class StreamRun(Run):
         )
         self._routes: Routes | None = None
         self._entered = False
+        self._is_dispatching = False
+        self._is_finishing = False
         self._last_steps = [self._close, self._tell, self._tell_closed]
         self._cancels_on_server = False
 
@@ -134,8 +136,10 @@ class StreamRun(Run):
         the connection makes the server stop, except for a background response: with ``server=True`` the server is told
         to stop that one too, before the run closes; if it cannot be told, that is logged.
         """
-        self._cancels_on_server = self._cancels_on_server or server
-        self._stream.end(Cancelled(response=self.snapshot()))
+        if self._stream.ending is None:
+            self._stream.end(Cancelled(response=self.snapshot()))
+        if server and isinstance(self._stream.ending, Cancelled):
+            self._cancels_on_server = True
 
     async def opened(self) -> Opened:
         """Wait until the server has answered and return what it said, before any event is read.
@@ -143,10 +147,10 @@ class StreamRun(Run):
         Raises:
             UnfinishedResponse: it refused, or did not answer.
         """
-        self._check_entered()
         while self._stream.opened is None:
             if self._stream.ending is not None:
                 finished(await self._finish())
+            self._ensure_free()
             await self._stream.fill()
         return self._stream.opened
 
@@ -162,22 +166,19 @@ class StreamRun(Run):
             UsageError: the run is not entered, or is driven already.
             Exception: whatever a handler raised, unchanged; the run is over then.
         """
-        self._check_entered()
-        stream = self._stream
-        routes = self._routes = combine(handlers).routes()
+        self._ensure_free()
+        self._stream.ensure_free()
+        self._routes = combine(handlers).routes()
+        self._is_dispatching = True
         try:
-            while stream.ending is None:
-                delivery = stream.take()
-                if delivery is None:
-                    await stream.fill()
-                elif handlers := routes[type(delivery)]:
-                    began = perf_counter()
-                    await deliver(routes, delivery, self)
-                    self._note_time(perf_counter() - began, handlers)
+            await self._deliver_to(self._routes)
+            outcome = await self._finish()
         except BaseException as error:
             await self._abandon(error)
             raise
-        return finished(await self._finish())
+        finally:
+            self._is_dispatching = False
+        return finished(outcome)
 
     def __aiter__(self) -> EventIterator[Event]:
         return EventIterator(self._pull, (Event,))
@@ -192,8 +193,8 @@ class StreamRun(Run):
 
     async def outcome(self) -> Outcome:
         """Read the stream to its end and return how it ended; raises nothing for what server or network did."""
-        self._check_entered()
         while self._stream.ending is None:
+            self._ensure_free()
             if self._stream.take() is None:
                 await self._stream.fill()
         return await self._finish()
@@ -207,6 +208,23 @@ class StreamRun(Run):
     ) -> None:
         await self._abandon(error)
 
+    def _ensure_free(self) -> None:
+        if not self._entered and self._stream.ending is None:
+            raise UsageError("enter the run first: async with client.stream(...) as run")
+        if self._is_dispatching:
+            raise UsageError("the run is dispatching to handlers, which get its events: wait until that has ended")
+
+    async def _deliver_to(self, routes: Routes) -> None:
+        stream = self._stream
+        while stream.ending is None:
+            delivery = stream.take()
+            if delivery is None:
+                await stream.fill()
+            elif handlers := routes[type(delivery)]:
+                began = perf_counter()
+                await deliver(routes, delivery, self)
+                self._note_time(perf_counter() - began, handlers)
+
     def _note_time(self, seconds: float, handlers: tuple[Handler, ...]) -> None:
         stats = self._stream.stats
         stats.handler_seconds += seconds
@@ -215,9 +233,9 @@ class StreamRun(Run):
             stats.longest_handler = ", ".join(handler.name for handler in handlers)
 
     async def _pull(self) -> Event | Notice | None:
-        self._check_entered()
         stream = self._stream
         while stream.ending is None:
+            self._ensure_free()
             delivery = stream.take()
             if delivery is not None:
                 return delivery
@@ -225,27 +243,40 @@ class StreamRun(Run):
         finished(await self._finish())
         return None
 
-    def _check_entered(self) -> None:
-        if not self._entered:
-            raise UsageError("enter the run first: async with client.stream(...) as run")
-
     async def _finish(self) -> Outcome:
         """Close what is open and tell the handlers, once; return the outcome.
 
-        A step that a cancellation interrupts is not repeated, but what comes after it is still done by ``_abandon``.
+        What a cancellation keeps from being done is left to ``_abandon``; handlers are not told again.
         """
         outcome = self._stream.ending
         assert outcome is not None
+        if not self._is_finishing:
+            # Else a handler of the end, or another task, asks how the run ended.
+            self._is_finishing = True
+            try:
+                await self._take_last_steps(outcome)
+            finally:
+                self._is_finishing = False
+        return outcome
+
+    async def _take_last_steps(self, outcome: Outcome) -> None:
         while self._last_steps:
             step = self._last_steps.pop(0)
             try:
                 await step(outcome)
             except Exception:
-                await self._finish()
+                await self._take_last_steps(outcome)
                 raise
-        return outcome
 
     async def _close(self, outcome: Outcome) -> None:
+        try:
+            await self._close_now(outcome)
+        except asyncio.CancelledError:
+            # It is not done; once more, but not for ever.
+            self._last_steps.insert(0, self._close_now)
+            raise
+
+    async def _close_now(self, outcome: Outcome) -> None:
         try:
             if self._cancels_on_server:
                 await self._cancel_on_server()
@@ -262,11 +293,11 @@ class StreamRun(Run):
 
     async def _cancel_on_server(self) -> None:
         try:
-            with anyio.fail_after(SERVER_CANCEL_SECONDS):
+            with anyio.fail_after(CANCEL_SECONDS):
                 await self._stream.cancel_in_background()
         except (StreamkitError, TimeoutError) as error:
-            reason = error.kind if isinstance(error, StreamkitError) else "no answer"
-            logger.warning("the server was not told to cancel response %s: %s", self.response_id, reason)
+            kind = error.kind if isinstance(error, StreamkitError) else f"no answer within {CANCEL_SECONDS:g} s"
+            logger.warning("the server was not told to cancel response %s: %s", self.response_id, kind)
 
     def _log_end(self, outcome: Outcome) -> None:
         stats = self.stats
@@ -280,10 +311,13 @@ class StreamRun(Run):
     async def _abandon(self, error: BaseException | None) -> None:
         """End the run where it is, if it has not ended; an ``error`` on its way to the caller is not replaced."""
         self._stream.end(Cancelled(response=self.snapshot(), cause=error))
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLOSE_SECONDS):
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLOSE_SECONDS) as scope:
             try:
                 await self._finish()
             except Exception as second:
                 if error is None:
                     raise
                 error.add_note(f"while the run was being closed, {second!r} was raised too")
+        if scope.cancelled_caught and self._last_steps:
+            # A step took too long; those behind it, Closed the last of them, have their own time.
+            await self._abandon(error)

@@ -116,12 +116,12 @@ class EventStream:
 
     async def close(self) -> None:
         """Close the source; what it still sends after the end is counted."""
-        self._note_times()
-        self.stats.text_characters = len(self.accumulator.text)
-        self.stats.gaps = self._cursor.gaps
         reader = self._reader
         if reader is None:
             return
+        self._note_times()
+        self.stats.text_characters = len(self.accumulator.text)
+        self.stats.gaps = self._cursor.gaps
         reader.note_end()
         try:
             self.late_frames += count_late(self._frames)
@@ -129,6 +129,12 @@ class EventStream:
                 self.late_frames += await reader.drain()
         finally:
             await reader.close()
+        self._reader = None  # It may hold a large event that was cut off.
+
+    def ensure_free(self) -> None:
+        """Raise ``UsageError`` where a task is waiting for the stream."""
+        if self._reader is not None:
+            self._reader.ensure_free()
 
     async def cancel_in_background(self) -> None:
         """Ask the server to stop a background response.
@@ -185,7 +191,8 @@ class EventStream:
         if frame is not None and not isinstance(decode(frame), InvalidEvent):
             return [frame]
         assert self.opened is not None
-        events = self.stats.events - self._events_before_restart
+        # A connection without any frame is judged by its body, also where earlier ones brought events.
+        events = self.stats.events - self._events_before_restart if reader.has_frames else 0
         raise ending.error_at_end_of_bytes(events=events, body_head=reader.body_head, opened=self.opened)
 
     async def _open_later(self) -> None:
@@ -200,6 +207,9 @@ class EventStream:
         assert background is not None
         assert response_id is not None
         response = await self._wire.ask(lambda: background.retrieve(response_id))
+        self._recovery.looked()
+        # Of a stream that never opened, a look at its response is the answer that ``opened`` tells of.
+        self.opened = self.opened or Opened(url="", headers={})
         if response.status in _UNFINISHED:
             return
         self._upcoming = iter(missing_events(response, self.accumulator, self._cursor.position))
@@ -239,7 +249,10 @@ class EventStream:
             return None
         begun = self.stats.events > self._events_before_restart
         jitter = random.random()  # noqa: S311 - it spreads load, and keeps no secret
-        return self._recovery.plan(error, self._cursor, events=self.stats.events, begun=begun, jitter=jitter)
+        position = self._cursor.position
+        # Where events are numbered, only a new number is progress: what has none may come with each connection again.
+        progress = self.stats.events if position is None else position + 1
+        return self._recovery.plan(error, self._cursor, progress=progress, begun=begun, jitter=jitter)
 
     def _note_times(self) -> None:
         # Once a chunk, not once an event: the events of a chunk arrived together.

@@ -45,22 +45,22 @@ class Watchdog:
         """
         task = self._begin()
         cancellations = task.cancelling()
+        failure: BaseException | None = None
         try:
-            result = await call()
-        except asyncio.CancelledError:
-            # Who else cancelled this task must get their CancelledError.
-            if self._reason is not None and task.uncancel() <= cancellations:
-                raise self._reason from None
-            raise
+            try:
+                result = await call()
+            except (Exception, asyncio.CancelledError) as error:
+                if self._reason is None:
+                    raise
+                failure = error
+            else:
+                if self._reason is None:
+                    return result
+            raise await self._end_of_wait(self._reason, task, cancellations, failure)
         finally:
             self._waiting = None
             self.ended_at = self._loop.time()
             self._clocks.received(self.ended_at)
-        if self._reason is not None:
-            # The call has caught the cancellation and returned all the same.
-            task.uncancel()
-            raise self._reason
-        return result
 
     def interrupt(self) -> None:
         """End the current wait, if there is one, with ``Interrupted``."""
@@ -72,22 +72,47 @@ class Watchdog:
             self._timer.cancel()
             self._timer = None
 
-    def _begin(self) -> "asyncio.Task[object]":
-        task = asyncio.current_task()
-        if task is None or self._waiting is not None:
+    def ensure_free(self) -> None:
+        """Raise ``UsageError`` where a task is waiting."""
+        if self._waiting is not None:
             raise UsageError("a run is driven by one task at a time, and another one is waiting for its next event")
+
+    def _begin(self) -> "asyncio.Task[object]":
+        self.ensure_free()
+        task = asyncio.current_task()
+        assert task is not None
+        now = self._loop.time()
+        self._clocks.waiting(now)
+        if self._timer is None:
+            self._set_timer(now)
         self._waiting = task
         self._reason = None
-        self._clocks.waiting(self._loop.time())
-        if self._timer is None:
-            self._set_timer()
         return task
 
-    def _set_timer(self) -> None:
+    async def _end_of_wait(
+        self, reason: Exception, task: "asyncio.Task[object]", cancellations: int, failure: BaseException | None
+    ) -> BaseException:
+        """Take this watchdog's cancellation of a task back, and return what the wait ends with."""
+        if not isinstance(failure, asyncio.CancelledError):
+            # The call has caught the cancellation, or was its origin: then it comes with the next await.
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError as cancelled:
+                failure = cancelled
+        # Who else cancelled this task must get their CancelledError.
+        others = task.uncancel() > cancellations
+        return failure if others and isinstance(failure, asyncio.CancelledError) else reason
+
+    def _set_timer(self, now: float) -> None:
         # Deadlines only move away as a run goes on, so a timer that is set never fires too late.
         deadline = self._clocks.next_deadline()
-        if deadline is not None:
-            self._timer = self._loop.call_at(deadline[0], self._look)
+        if deadline is None:
+            return
+        when, clock, seconds = deadline
+        if when <= now:
+            # It ran out while nobody waited; where bytes are always at hand, nobody would wait for the timer either.
+            raise ClockExpired(clock, seconds)
+        self._timer = self._loop.call_at(when, self._look)
 
     def _look(self) -> None:
         if self._expired() is not None:
@@ -106,9 +131,10 @@ class Watchdog:
         if self._waiting is None or deadline is None:
             return None
         when, clock, seconds = deadline
-        if self._loop.time() >= when:
+        now = self._loop.time()
+        if now >= when:
             return clock, seconds
-        self._set_timer()
+        self._set_timer(now)
         return None
 
     def _stop(self, reason: Exception) -> None:

@@ -20,6 +20,10 @@ def waiting(now: float) -> Step:
     return lambda clocks: clocks.waiting(now)
 
 
+def opening(now: float) -> Step:
+    return lambda clocks: clocks.opening(now)
+
+
 def progressed(clocks: Clocks) -> None:
     clocks.progressed()
 
@@ -98,6 +102,16 @@ DEADLINES: dict[str, tuple[Timeouts, list[Step], tuple[float, str, float] | None
         only("idle", 1),
         [waiting(0), received(10), failing, waiting(10)],
         (11, "idle", 1),
+    ),
+    "an attempt anew forgets the error before it": (
+        only("idle", 30),
+        [waiting(0), received(10), failing, opening(20), waiting(20)],
+        (50, "idle", 30),
+    ),
+    "the time between opening and reading is not waiting for the first event": (
+        only("first_event", 50),
+        [waiting(0), received(5), waiting(100)],
+        (145, "first_event", 50),
     ),
     "all clocks off": (Timeouts(**dict.fromkeys(NAMES)), [waiting(0), received(5), waiting(5)], None),
     "connecting is not this module's to watch": (only("connect", 1), [waiting(0)], None),

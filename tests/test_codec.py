@@ -282,3 +282,11 @@ def test_any_object_becomes_an_event_that_can_be_shown(event: str, kind: JsonVal
     assert isinstance(decoded, ev.Event)
     assert repr(decoded)
     assert decoded.model_dump_json()
+
+
+def test_what_fits_no_model_keeps_its_number() -> None:
+    for number, kept in ((7, 7), ("7", None), (True, None), (None, None)):
+        data = json.dumps({"type": "response.output_text.delta", "delta": 5, "sequence_number": number}).encode()
+        event = decode(Frame("message", data))
+        assert isinstance(event, ev.InvalidEvent)
+        assert event.sequence_number == kept

@@ -98,6 +98,7 @@ def test_delays_double_up_to_the_longest_and_are_jittered_down() -> None:
     assert [retry.delay(failures, lost, 0.0) for failures in (1, 2, 3, 4, 5)] == [0.5, 1.0, 2.0, 3, 3]
     assert retry.delay(1, lost, 1.0) == 0.375
     assert retry.delay(10_000, lost, 0.0) is None
+    assert Retry(attempts=10**6).delay(10_000, lost, 0.0) == 8
 
 
 def test_attempts_count_the_first() -> None:

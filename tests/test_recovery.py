@@ -12,7 +12,7 @@ BEGUN = Cursor("resp_1", 7)
 
 def plans(recovery: Recovery, *failures: tuple[StreamkitError, int], cursor: Cursor = BEGUN) -> list[Plan | None]:
     """Return what follows each failure, given as the error and the events that had come by then."""
-    return [recovery.plan(error, cursor, events=events, begun=events > 0, jitter=0) for error, events in failures]
+    return [recovery.plan(error, cursor, progress=events, begun=events > 0, jitter=0) for error, events in failures]
 
 
 def test_without_a_policy_every_failure_is_the_end() -> None:
@@ -67,3 +67,14 @@ def test_a_background_response_without_an_id_is_requested_again() -> None:
 def test_some_failures_are_the_end_in_the_background_too() -> None:
     for final in (FrameTooLarge(1), ClockExpired("total", 1), ServerError("", status=401)):
         assert plans(Recovery(RETRY, background=True, restart=False), (final, 5)) == [None]
+
+
+def test_looks_that_succeed_begin_the_count_of_failures_anew() -> None:
+    recovery = Recovery(RETRY, background=True, restart=False)
+    assert plans(recovery, (GONE, 5), (LOST, 5), (LOST, 5)) == [Poll(0), Poll(1), Poll(2)]
+    recovery.looked()
+    assert plans(recovery, (LOST, 5), (LOST, 5), (LOST, 5)) == [Poll(1), Poll(2), None]
+
+
+def test_an_error_instead_of_a_stream_is_looked_into() -> None:
+    assert plans(Recovery(RETRY, background=True, restart=False), (ServerError("no stream"), 5)) == [Poll(0)]

@@ -412,7 +412,7 @@ async def test_a_look_that_is_never_answered_runs_a_clock_out() -> None:
 async def test_a_server_that_does_not_answer_holds_no_cancellation_up(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamkit.run.SERVER_CANCEL_SECONDS", 0.03)
+    monkeypatch.setattr("streamkit.run.CANCEL_SECONDS", 0.03)
     server = Mute(play("text", {"model": "m", "input": "hi"}), [])
     async with StreamRun(server, background=server) as run:
         async for _ in run:
@@ -420,3 +420,125 @@ async def test_a_server_that_does_not_answer_holds_no_cancellation_up(
             break
         assert isinstance(await run.outcome(), Cancelled)
     assert "was not told to cancel" in caplog.text
+
+
+async def test_opened_of_a_stream_that_is_gone_waits_for_the_response_and_takes_no_event() -> None:
+    events = play("text", {"model": "m", "input": "hi"})
+    server = BackgroundServer(events, [Connection(0, expired=True)], looks=1)
+    cursor = Cursor(events[-1]["response"]["id"], None)
+    async with StreamRun(server, background=server, retry=AT_ONCE, cursor=cursor) as run:
+        await run.opened()
+        seen = [event async for event in run]
+        assert isinstance(await run.outcome(), Completed)
+    assert normal_form(seen) == normal_form(decoded(events))
+
+
+class AnsweringJson(BackgroundServer):
+    """From the second opening on, it answers with the response, or an error, instead of its stream."""
+
+    answer: bytes
+
+    async def open(self, cursor: Cursor) -> Chunks:
+        if not self.asked_for:
+            return await super().open(cursor)
+        self.asked_for.append(cursor.position)
+        return await ScriptedSource(self.answer, headers={"content-type": "application/json"}).open(cursor)
+
+
+@pytest.mark.parametrize(
+    "answer", [b'{"id": "resp_1", "status": "in_progress"}', b'{"error": {"message": "no stream"}}']
+)
+async def test_json_instead_of_a_stream_is_a_stream_that_is_gone(answer: bytes) -> None:
+    events = play("text", {"model": "m", "input": "hi"})
+    server = AnsweringJson(events, [Connection(5)])
+    server.answer = answer
+    seen, outcome = await run_of(server)
+    assert isinstance(outcome, Completed)
+    assert normal_form(seen) == normal_form(decoded(events))
+    assert server.asked_for == [None, 4]
+
+
+class FailingEverySecondLook(BackgroundServer):
+    fails = False
+
+    async def retrieve(self, response_id: str) -> Response:
+        self.fails = not self.fails
+        if self.fails:
+            raise ServerError("busy", status=503)
+        return await super().retrieve(response_id)
+
+
+async def test_looks_that_fail_count_only_in_a_row() -> None:
+    events = play("text", {"model": "m", "input": "hi"})
+    _, outcome = await run_of(FailingEverySecondLook(events, [Connection(5), Connection(0, expired=True)], looks=8))
+    assert isinstance(outcome, Completed)
+
+
+async def test_an_event_that_fits_no_model_is_not_repeated_either() -> None:
+    events = play("text", {"model": "m", "input": "hi"})
+    events[5] = {"type": "response.output_text.delta", "delta": 5, "sequence_number": events[5]["sequence_number"]}
+    for again in (Connection(3), Connection(3, from_start=True)):
+        seen, _ = await run_of(BackgroundServer(events, [Connection(6), again]))
+        assert seen == decoded(events)
+
+
+class ClosingSlowly(BackgroundServer):
+    async def open(self, cursor: Cursor) -> Chunks:
+        chunks = await super().open(cursor)
+        chunks.aclose = self.aclose  # type: ignore[method-assign]
+        return chunks
+
+    async def aclose(self) -> None:
+        self.run.cancel()
+        await asyncio.sleep(0)
+
+    run: StreamRun
+
+
+async def test_a_run_may_be_cancelled_while_a_connection_is_closed_for_another_attempt() -> None:
+    server = ClosingSlowly(play("text", {"model": "m", "input": "hi"}), [Connection(5)])
+    async with asyncio.timeout(5), StreamRun(server, background=server, retry=Retry(first_delay=1000)) as run:
+        server.run = run
+        assert isinstance(await run.outcome(), Cancelled)
+
+
+async def test_a_server_that_does_not_answer_a_cancellation_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("streamkit.run.CANCEL_SECONDS", 0.02)
+    server = CancellingServer(play("text", {"model": "m", "input": "hi"}), [])
+    monkeypatch.setattr(server, "cancel", lambda _: asyncio.Event().wait())
+    dispatcher = Dispatcher()
+    dispatcher.on("response.created")(lambda _, run: run.cancel(server=True))
+    async with asyncio.timeout(5), StreamRun(server, background=server) as run:
+        with pytest.raises(ResponseCancelledError):
+            await run.dispatch(dispatcher)
+    assert "no answer within 0.02 s" in caplog.text
+
+
+async def test_a_response_that_has_ended_is_not_cancelled_at_the_server() -> None:
+    server = CancellingServer(play("text", {"model": "m", "input": "hi"}), [])
+    dispatcher = Dispatcher()
+    dispatcher.on_completed(lambda _, run: run.cancel(server=True))
+    dispatcher.on("response.completed")(lambda _, run: run.cancel(server=True))
+    async with StreamRun(server, background=server) as run:
+        await run.dispatch(dispatcher)
+    assert server.cancelled is None
+
+
+class RepeatingAnError(BackgroundServer):
+    """Whatever is taken up, it says the same unnumbered thing and hangs up."""
+
+    async def open(self, cursor: Cursor) -> Chunks:
+        if not self.asked_for:
+            return await super().open(cursor)
+        self.asked_for.append(cursor.position)
+        return await ScriptedSource(b'data: {"error": {"message": "later"}}\n\n').open(cursor)
+
+
+async def test_what_comes_with_each_connection_is_no_progress() -> None:
+    server = RepeatingAnError(play("text", {"model": "m", "input": "hi"}), [Connection(5)])
+    async with asyncio.timeout(5):
+        _, outcome = await run_of(server)
+    assert isinstance(outcome, Completed)
+    assert server.asked_for == [None, 4, 4]

@@ -1,51 +1,150 @@
-"""The watchdog on real sockets and loops."""
+"""A wait that is interrupted ends with the reason, and leaves the task as it was."""
 
 import asyncio
-import socket
-import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from streamkit.clocks import Clocks, Timeouts
-from streamkit.errors import ClockExpired
-from streamkit.watchdog import Watchdog
+from streamkit.errors import ClockExpired, ConnectionLost, UsageError
+from streamkit.watchdog import Interrupted, Watchdog
+from tests import virtual_time
 
 pytestmark = pytest.mark.anyio
 
-IDLE_SECONDS = 0.05
+OFF = Timeouts(connect=None, first_event=None, idle=None, progress=None, total=None)
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    return "asyncio", {"use_uvloop": request.param == "uvloop"}
+def watchdog(timeouts: Timeouts = OFF) -> Watchdog:
+    return Watchdog(Clocks(timeouts, asyncio.get_running_loop().time()))
 
 
-def new_watchdog() -> Watchdog:
-    return Watchdog(Clocks(Timeouts(idle=IDLE_SECONDS), asyncio.get_running_loop().time()))
+async def forever() -> None:
+    await asyncio.Event().wait()
 
 
-@pytest.mark.parametrize("arrival", [b"x", b""], ids=["bytes", "the end"])
-async def test_what_arrived_while_the_loop_was_busy_is_no_silence(arrival: bytes) -> None:
-    here, there = socket.socketpair()
-    loop, watchdog = asyncio.get_running_loop(), new_watchdog()
-
-    def keep_busy() -> None:
-        there.send(arrival)
-        there.shutdown(socket.SHUT_WR)
-        time.sleep(2 * IDLE_SECONDS)
-
-    with here, there:
-        here.setblocking(False)
-        loop.call_soon(keep_busy)
-        assert await watchdog.wait_for(lambda: loop.sock_recv(here, 1)) == arrival
-    watchdog.close()
+async def converts_the_cancellation() -> None:
+    try:
+        await forever()
+    except asyncio.CancelledError:
+        raise ConnectionLost("closed") from None
 
 
-async def test_silence_in_a_busy_loop_is_silence() -> None:
-    here, there = socket.socketpair()
-    loop, watchdog = asyncio.get_running_loop(), new_watchdog()
-    with here, there:
-        here.setblocking(False)
-        loop.call_soon(time.sleep, 2 * IDLE_SECONDS)
-        with pytest.raises(ClockExpired, match="no byte within"):
-            await watchdog.wait_for(lambda: loop.sock_recv(here, 1))
+async def catches_the_cancellation() -> str:
+    with suppress(asyncio.CancelledError):
+        await forever()
+    return "went on"
+
+
+@pytest.mark.parametrize("call", [forever, converts_the_cancellation, catches_the_cancellation])
+async def test_whatever_a_call_makes_of_an_interruption_the_wait_is_interrupted(call: Callable[[], Any]) -> None:
+    dog, task = watchdog(), asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().call_soon(dog.interrupt)
+    with pytest.raises(Interrupted):
+        await dog.wait_for(call)
+    assert task.cancelling() == 0
+
+
+async def returns() -> str:
+    return "at once"
+
+
+async def raises() -> str:
+    raise ConnectionLost("at once")
+
+
+@pytest.mark.parametrize("then", [returns, raises])
+async def test_a_call_may_interrupt_itself_without_waiting(then: Callable[[], Awaitable[str]]) -> None:
+    dog, task = watchdog(), asyncio.current_task()
+    assert task is not None
+
+    async def call() -> str:
+        dog.interrupt()
+        return await then()
+
+    with pytest.raises(Interrupted):
+        await dog.wait_for(call)
+    assert task.cancelling() == 0
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("call", [forever, catches_the_cancellation])
+async def test_another_cancellation_at_the_same_time_is_not_lost(call: Callable[[], Any]) -> None:
+    dog = watchdog()
+    task = asyncio.create_task(dog.wait_for(call))
+    await asyncio.sleep(0)
+    dog.interrupt()
+    task.cancel()
+    with pytest.raises((asyncio.CancelledError, Interrupted)):
+        await task
+    assert task.cancelling() == 1
+    assert task.cancelled() == (call is forever)
+
+
+async def test_what_a_call_returns_or_raises_passes() -> None:
+    dog = watchdog()
+    assert await dog.wait_for(returns) == "at once"
+    with pytest.raises(ConnectionLost):
+        await dog.wait_for(raises)
+    dog.interrupt()
+    assert await dog.wait_for(returns) == "at once"
+
+
+async def test_one_task_waits_at_a_time() -> None:
+    dog = watchdog()
+    waiting = asyncio.create_task(dog.wait_for(forever))
+    await asyncio.sleep(0)
+    with pytest.raises(UsageError, match="one task at a time"):
+        await dog.wait_for(returns)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await dog.wait_for(returns) == "at once"
+
+
+def in_virtual_time(timeouts: Timeouts, *calls: Callable[[], Awaitable[object]], between: float = 0) -> float:
+    """Make calls one after the other, with time between them, and return when the clock that ran out did."""
+
+    async def main() -> float:
+        dog = watchdog(timeouts)
+        with pytest.raises(ClockExpired):
+            for call in calls:
+                await dog.wait_for(call)
+                await asyncio.sleep(between)
+        return asyncio.get_running_loop().time()
+
+    return virtual_time.run(main())
+
+
+def seconds(number: float) -> Callable[[], Awaitable[None]]:
+    return lambda: asyncio.sleep(number)
+
+
+IDLE = Timeouts(connect=None, first_event=None, idle=10, progress=None)
+TOTAL = Timeouts(connect=None, first_event=None, idle=None, progress=None, total=10)
+
+
+def test_a_clock_ends_a_wait_when_it_runs_out() -> None:
+    assert in_virtual_time(IDLE, forever) == pytest.approx(10, abs=0.1)
+    assert in_virtual_time(IDLE, seconds(6), seconds(6), forever) == 22
+    assert in_virtual_time(IDLE, seconds(6), forever, between=100) == 116
+    assert in_virtual_time(TOTAL, seconds(6), forever) == 10
+
+
+def test_a_clock_that_ran_out_between_waits_ends_the_next_even_if_that_needs_no_time() -> None:
+    assert in_virtual_time(TOTAL, *[returns] * 20, between=3) == 12
+
+
+def test_a_watchdog_that_is_closed_has_no_timer() -> None:
+    async def main() -> None:
+        dog = watchdog(IDLE)
+        await dog.wait_for(returns)
+        dog.close()
+        dog.close()
+        await asyncio.sleep(100)
+        assert await dog.wait_for(returns) == "at once"
+
+    virtual_time.run(main())

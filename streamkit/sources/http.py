@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import aiohttp
+import anyio
 from pydantic import ValidationError
 from yarl import URL
 
@@ -21,6 +22,8 @@ from streamkit.response import Response
 
 ERROR_BODY_BYTES = 64 * 1024
 """How much of the body of an error is read."""
+ERROR_BODY_SECONDS = 5.0
+"""For how long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,10 @@ class ResponsesApi:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect),
             )
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, RuntimeError) as error:
+            # RuntimeError is what aiohttp raises for a session that was closed.
             raise _connect_error(error, url, self.timeouts) from error
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise UsageError(f"the request's headers, the API key among them, cannot be sent: {error}") from error
         if 200 <= answer.status < 300:
             return answer
@@ -155,10 +159,11 @@ class HttpChunks:
 async def _head_of(response: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
     try:
-        while len(body) < ERROR_BODY_BYTES and (chunk := await response.content.readany()):
-            body += chunk
+        with anyio.move_on_after(ERROR_BODY_SECONDS):
+            while len(body) < ERROR_BODY_BYTES and (chunk := await response.content.readany()):
+                body += chunk
     except (aiohttp.ClientError, OSError):
-        pass  # The status says enough; a body that is cut off must not hide it.
+        pass  # The status says enough; a body that is cut off, or stalls, must not hide it.
     return bytes(body[:ERROR_BODY_BYTES])
 
 

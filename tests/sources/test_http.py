@@ -364,3 +364,13 @@ async def test_strict_and_the_size_limit_reach_the_run() -> None:
         assert isinstance(await outcome_of(base_url), Completed)
         assert isinstance(await outcome_of(base_url, strict=True), Disconnected)
         assert isinstance(await outcome_of(base_url, limits=Limits(max_event_bytes=10)), Disconnected)
+
+
+async def test_the_body_of_a_refusal_that_stalls_does_not_hide_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamkit.sources.http.ERROR_BODY_SECONDS", 0.05)
+    stalling = answering(head("401 No", "Content-Length: 100") + b"half", then=asyncio.Event().wait)
+    async with asyncio.timeout(5), raw_server(stalling) as base_url:
+        outcome = await outcome_of(base_url)
+    assert isinstance(outcome, Failed)
+    assert outcome.error.status == 401
+    assert "half" in str(outcome.error)

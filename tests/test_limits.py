@@ -1,0 +1,15 @@
+"""How much a run accepts."""
+
+from dataclasses import fields
+
+import pytest
+
+from streamkit import Limits, UsageError
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Limits)])
+def test_a_limit_is_at_least_one(name: str) -> None:
+    assert getattr(Limits(**{name: 1}), name) == 1
+    for wrong in (0, -1):
+        with pytest.raises(UsageError, match=f"{name} must be at least 1, not {wrong}"):
+            Limits(**{name: wrong})
