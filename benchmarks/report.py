@@ -66,7 +66,7 @@ def as_markdown(rows: Iterable[Row]) -> str:
     """Return the table as Markdown, with the machine, the date and the versions it was measured with."""
     table = [HEADINGS, ("---",) * len(HEADINGS), *(row.cells() for row in rows)]
     lines = [f"| {' | '.join(cells)} |" for cells in table]
-    return "\n".join([_circumstances(), "", *lines])
+    return "\n".join([circumstances(), "", *lines])
 
 
 def write(page: Path, rows: Sequence[Row]) -> None:
@@ -98,7 +98,8 @@ def _verdict(value: float | None, at_most: float | None) -> str:
     return "met" if value <= at_most else "missed"
 
 
-def _circumstances() -> str:
+def circumstances() -> str:
+    """Return where, when and with what this is measured."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
     machine = f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, {python}"
     packages = ", ".join(filter(None, map(_installed, PACKAGES)))

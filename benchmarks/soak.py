@@ -68,8 +68,10 @@ async def _keep_going(client: Client, tally: Tally, random: Random, until: float
     clock = asyncio.get_running_loop().time
     # Not all at once: the streams of a service do not begin in step either.
     await asyncio.sleep(random.random())
-    while clock() < until:
+    goes_on = True
+    while goes_on:
         await _run(client, tally, draw(random))
+        goes_on = clock() < until
 
 
 async def _run(client: Client, tally: Tally, plan: Plan) -> None:

@@ -59,7 +59,7 @@ from streamkit.testing import (
 Outcomes = frozenset[type[Outcome]]
 
 PATIENT = Timeouts(first_event=30, idle=30, progress=30)
-HASTY = Timeouts(first_event=3, idle=2.5, progress=3)
+HASTY = Timeouts(first_event=4, idle=4, progress=4)
 """For runs that meet a silence: it is the clocks that end it."""
 
 EARLY_EXITS = 0.3

@@ -1,16 +1,13 @@
 """What a soak counted, and how it is told: a section of Markdown."""
 
-import os
-import platform
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ("streamkit", "aiohttp", "pydantic", "anyio")
+from benchmarks.report import circumstances
+
 BEGIN, END = "<!-- soak: begin -->", "<!-- soak: end -->"
 SHOWN_VIOLATIONS = 20
 
@@ -104,20 +101,6 @@ def write(page: Path, section: str) -> None:
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2] or "\n"
     page.write_text(f"{before}{BEGIN}\n{section}\n{END}{after}", encoding="utf-8")
-
-
-def circumstances() -> str:
-    """Return where, when and with what this is measured."""
-    python = f"{platform.python_implementation()} {platform.python_version()}"
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    machine = f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, {python}"
-    return f"Measured on {datetime.now(UTC):%Y-%m-%d} on {machine}, with {packages}."
-
-
-def _processor() -> str:
-    described = Path("/proc/cpuinfo")
-    lines = described.read_text(encoding="utf-8").splitlines() if described.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _number(count: int) -> str:

@@ -97,7 +97,8 @@ class Client:
             timeouts: other clocks for this run.
             retry: another retry policy for this run; ``None`` for no retries.
             restart: ``"allowed"`` requests a response anew that broke off and cannot be taken up. Handlers get a
-                ``Restarted`` notice then, and must discard what they have; tokens are paid again.
+                ``Restarted`` notice then, and must discard what they have; tokens are paid again. An iteration asks
+                for it: ``run.events(OutputTextDelta, Restarted)``.
             extra_headers: further headers for this request.
             record: a file to write the stream into as it comes, for ``replay``; it is overwritten, and holds no secret.
             request: the body of the request, as in OpenAI's API reference: ``model``, ``input``, ``tools``, …

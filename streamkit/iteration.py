@@ -4,12 +4,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 from streamkit import events as ev
-from streamkit.dispatch.selection import EventName, select_events
+from streamkit.dispatch.selection import EventName, select_iterable
+from streamkit.outcome import Opened, Reconnecting, Restarted
 
 E_co = TypeVar("E_co", covariant=True)
-A = TypeVar("A", bound=ev.Event)
-B = TypeVar("B", bound=ev.Event)
-C = TypeVar("C", bound=ev.Event)
+Iterated = ev.Event | Opened | Reconnecting | Restarted
+"""What an iteration over a run can meet; the notices only where they are asked for."""
+
+A = TypeVar("A", bound=Iterated)
+B = TypeVar("B", bound=Iterated)
+C = TypeVar("C", bound=Iterated)
 
 Pull = Callable[[], Awaitable[object]]
 """Gives a run's next event or notice, ``None`` after the last; raises where the run did not complete."""
@@ -202,4 +206,5 @@ class EventsOf:
     @overload
     def __call__(self, *selectors: EventName | type[ev.Event]) -> EventIterator[ev.Event]: ...
     def __call__(self, *selectors: object) -> EventIterator[Any]:
-        return EventIterator(self._pull, select_events(selectors))
+        classes: tuple[type[Any], ...] = select_iterable(selectors)
+        return EventIterator(self._pull, classes)

@@ -57,7 +57,7 @@ async def test_the_events_that_are_selected_come_in_order(selectors: list[Any], 
     [
         ([], "name at least one event"),
         (["response.output_text.dleta"], r"did you mean 'response.output_text.delta'"),
-        ([Completed], "Completed is no event of the stream"),
+        ([Completed], "Completed does not come among the events"),
     ],
 )
 def test_what_names_no_event_is_a_usage_error_at_once(selectors: list[Any], message: str) -> None:

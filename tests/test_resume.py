@@ -31,7 +31,14 @@ from streamkit import (
 from streamkit.codec import decode
 from streamkit.cursor import Cursor
 from streamkit.errors import ClockExpired, ConnectFailed, ConnectionLost, ServerError
-from streamkit.events import DeltaEvent, ErrorEvent, Event, ImageGenerationCallPartialImage, TerminalEvent
+from streamkit.events import (
+    DeltaEvent,
+    ErrorEvent,
+    Event,
+    ImageGenerationCallPartialImage,
+    OutputTextDelta,
+    TerminalEvent,
+)
 from streamkit.source import Chunks
 from streamkit.sse import Frame, encode
 from streamkit.testing import SCENARIOS, play
@@ -117,7 +124,7 @@ def decoded(events: list[dict[str, Any]]) -> list[Event]:
     return [decode(Frame(event["type"], to_json(event))) for event in events]
 
 
-_ONLY_LIVE = (ImageGenerationCallPartialImage, ErrorEvent)
+_ONLY_LIVE = (ImageGenerationCallPartialImage, OutputTextDelta, ErrorEvent)
 """Events that a finished response does not show: pictures on the way, and an error that its own end repeats."""
 
 
@@ -265,6 +272,18 @@ async def test_unless_a_restart_is_allowed() -> None:
     assert moments.texts == ["Hel", "lo", "Hel", "lo"]
     assert moments.names == ["Opened", "Restarted", "Opened", "Restarted", "Opened"]
     assert source.restarts == [0, 1, 2]
+
+
+async def test_an_iteration_hears_of_a_restart_if_it_asks() -> None:
+    source = FlakySource([*BEFORE_END, ConnectionLost("cut")], HELLO)
+    pieces: list[str] = []
+    async with StreamRun(source, retry=AT_ONCE, restart=True) as run:
+        async for item in run.events(OutputTextDelta, Restarted):
+            if isinstance(item, Restarted):
+                pieces.clear()
+            else:
+                pieces.append(item.delta)
+    assert pieces == ["Hel", "lo"]
 
 
 async def test_a_run_may_be_cancelled_while_it_waits_for_another_attempt() -> None:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from streamkit.dispatch.handler import Handler, only_for_type, with_subject
 from streamkit.errors import UsageError
 from streamkit.events import EVENTS, Event, UnknownEvent
-from streamkit.outcome import Notice, Outcome
+from streamkit.outcome import Notice, Opened, Outcome, Reconnecting, Restarted
 
 # The names follow the table of events; tests/test_overloads.py compares them and can write them anew.
 EventName = Literal[
@@ -124,16 +124,16 @@ def select(selectors: tuple[object, ...]) -> Selection:
     return Selection(tuple(_class_for(selector) for selector in selectors))
 
 
-def select_events(selectors: tuple[object, ...]) -> tuple[type[Event], ...]:
-    """Return the event classes that selectors name.
+def select_iterable(selectors: tuple[object, ...]) -> tuple[type, ...]:
+    """Return the classes that selectors name, of events and of the notices that come between them.
 
     Raises:
-        UsageError: as ``select``, or one is a notice or an outcome, which no stream contains.
+        UsageError: as ``select``, or one is an outcome or another notice, which an iteration never meets.
     """
     classes = select(selectors).classes
     for model in classes:
-        if not issubclass(model, Event):
-            raise UsageError(f"{model.__name__} is no event of the stream; register a handler for it")
+        if not issubclass(model, (Event, Opened, Reconnecting, Restarted)):
+            raise UsageError(f"{model.__name__} does not come among the events; register a handler for it")
     return classes
 
 

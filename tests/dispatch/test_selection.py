@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 
 from streamkit import Completed, Dispatcher, Outcome, StreamHandler, UsageError, on
-from streamkit.dispatch.selection import Selection, select, select_events, select_raw
+from streamkit.dispatch.selection import Selection, select, select_iterable, select_raw
 from streamkit.events import EVENTS, Event, ItemEvent, OutputTextDelta, RefusalDelta, ResponseCreated, UnknownEvent
 from streamkit.outcome import Closed, HandlerFailed, Opened
 
@@ -83,6 +83,6 @@ def test_a_raw_name_that_has_a_model_is_a_usage_error() -> None:
 
 
 def test_events_are_selected_without_notices_and_outcomes() -> None:
-    assert select_events(("response.created", ItemEvent)) == (ResponseCreated, ItemEvent)
-    with pytest.raises(UsageError, match="Completed is no event of the stream; register a handler for it"):
-        select_events((Event, Completed))
+    assert select_iterable(("response.created", ItemEvent)) == (ResponseCreated, ItemEvent)
+    with pytest.raises(UsageError, match="Completed does not come among the events; register a handler for it"):
+        select_iterable((Event, Completed))
