@@ -8,12 +8,10 @@ from streamkit.dispatch.selection import EventName, select_iterable
 from streamkit.outcome import Opened, Reconnecting, Restarted
 
 E_co = TypeVar("E_co", covariant=True)
-Iterated = ev.Event | Opened | Reconnecting | Restarted
-"""What an iteration over a run can meet; the notices only where they are asked for."""
-
-A = TypeVar("A", bound=Iterated)
-B = TypeVar("B", bound=Iterated)
-C = TypeVar("C", bound=Iterated)
+A = TypeVar("A", bound=ev.Event)
+B = TypeVar("B", bound=ev.Event)
+C = TypeVar("C", bound=ev.Event)
+N = TypeVar("N", bound=Opened | Reconnecting | Restarted)
 
 Pull = Callable[[], Awaitable[object]]
 """Gives a run's next event or notice, ``None`` after the last; raises where the run did not complete."""
@@ -37,7 +35,7 @@ class EventIterator(Generic[E_co]):
 
 
 class EventsOf:
-    """Makes iterators over the events that are named, by wire name, class or family.
+    """Makes iterators over the events that are named, by wire name, class or family, and over a notice beside them.
 
     Raises:
         UsageError: a name is unknown; the message says which one may have been meant.
@@ -199,6 +197,8 @@ class EventsOf:
     # fmt: on
     @overload
     def __call__(self, selector: type[A], /) -> EventIterator[A]: ...
+    @overload
+    def __call__(self, selector: type[A], notice: type[N], /) -> EventIterator[A | N]: ...
     @overload
     def __call__(self, first: type[A], second: type[B], /) -> EventIterator[A | B]: ...
     @overload
