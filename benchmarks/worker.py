@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import logging
 import resource
 import sys
 
@@ -25,4 +26,6 @@ def raise_file_limit() -> None:
 
 if __name__ == "__main__":
     raise_file_limit()
+    # A stream that is not paced does come all at once, which streamkit would warn of each time.
+    logging.getLogger("streamkit").setLevel(logging.ERROR)
     print(json.dumps(_figure(*sys.argv[1:])))

@@ -39,10 +39,8 @@ async def until(holds: Callable[[], bool]) -> None:
 @asynccontextmanager
 async def nothing_left() -> AsyncIterator[None]:
     """Compare tasks and descriptors before and after, when the loop has come to rest."""
-    gc.collect()
     tasks, open_descriptors = len(asyncio.all_tasks()), descriptors()
     yield
-    gc.collect()
     await until(lambda: len(asyncio.all_tasks()) <= tasks and descriptors() <= open_descriptors)
 
 
