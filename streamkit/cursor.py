@@ -47,7 +47,8 @@ class Cursor:
                 if number <= self._replayed_up_to:
                     return False
                 self._replayed_up_to = None
-            self.gaps += self.position is not None and number > self.position + 1
+            if self.position is not None and number > self.position + 1:
+                self.gaps += 1
             self.position = number
         if self.response_id is None and isinstance(event, ResponseEvent):
             self.response_id = event.response.id

@@ -85,10 +85,18 @@ class EventStream:
         try:
             for event in self._upcoming:
                 if self._cursor.advance(event):
-                    return self._accept(event)
+                    break
+            else:
+                return None
         except StreamkitError as error:
             self._recover_or_end(error)
-        return None
+            return None
+        self.stats.events += 1
+        self.accumulator.add(event)
+        note = self._NOTED.get(type(event))
+        if note is not None:
+            note(self, event)
+        return event
 
     async def fill(self) -> None:
         """Take the next step towards more events: open, read, wait before another attempt, or look at the response.
@@ -145,14 +153,6 @@ class EventStream:
         response_id = self._cursor.response_id
         if self._background is not None and response_id is not None:
             await self._background.cancel(response_id)
-
-    def _accept(self, event: Event) -> Event:
-        self.stats.events += 1
-        self.accumulator.add(event)
-        note = self._NOTED.get(type(event))
-        if note is not None:
-            note(self, event)
-        return event
 
     @property
     def _request_id(self) -> str | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from inspect import isawaitable
+from types import CoroutineType
 from typing import Any
 
 from streamkit.context import Run
@@ -200,7 +201,8 @@ async def deliver(routes: Routes, subject: Delivery, run: Run) -> None:
     for handler in routes[type(subject)]:
         try:
             result = handler.call(subject, run) if handler.takes_run else handler.call(subject)
-            if result is not None and isawaitable(result):
+            # A coroutine is what nearly every handler returns; asking its type first spares the general question.
+            if result is not None and (type(result) is CoroutineType or isawaitable(result)):
                 await result
         except Exception as error:
             error.add_note(f"raised by the handler {handler.name} for {_describe(subject)}")
