@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import ssl
 from typing import Any
 
 import aiohttp
@@ -24,6 +25,7 @@ from streamkit import (
 from streamkit.errors import ClockExpired, ConnectFailed, ConnectionLost, NotAnEventStream, ServerError
 from streamkit.items import Message
 from streamkit.testing import LocalServer
+from tests.paths import OWN_DATA
 from tests.raw_server import answering, head, ok, raw_server
 from tests.scripted import BEFORE_END, HELLO, frame
 
@@ -198,6 +200,20 @@ async def test_https_to_a_server_without_tls() -> None:
     assert isinstance(outcome, Disconnected)
     assert isinstance(outcome.error, ConnectFailed)
     assert "no secure connection" in str(outcome.error)
+
+
+async def test_a_certificate_that_nobody_vouches_for() -> None:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(OWN_DATA / "self_signed.pem")
+    async with raw_server(answering(ok(b"".join(HELLO))), tls) as base_url:
+        address = base_url.replace("http://", "https://")
+        outcome = await outcome_of(address)
+    assert isinstance(outcome, Disconnected)
+    assert isinstance(outcome.error, ConnectFailed)
+    assert outcome.error.url == f"{address}/responses"
+    assert "no secure connection" in str(outcome.error)
+    assert "self-signed certificate" in str(outcome.error)
+    assert "check the certificate" in str(outcome.error)
 
 
 async def test_the_connect_clock() -> None:
