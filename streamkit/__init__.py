@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from streamkit.clocks import Timeouts
 from streamkit.context import Run
 from streamkit.cursor import Retry
-from streamkit.dispatch import Dispatcher, StreamHandler, on
+from streamkit.dispatch import CallNext, Dispatcher, Lane, StreamHandler, on
 from streamkit.errors import StreamkitError, UsageError
 from streamkit.limits import Limits
 from streamkit.outcome import (
@@ -13,7 +13,9 @@ from streamkit.outcome import (
     Closed,
     Completed,
     Disconnected,
+    EventsDropped,
     Failed,
+    HandlerBlocked,
     HandlerFailed,
     Incomplete,
     Opened,
@@ -28,22 +30,28 @@ from streamkit.outcome import (
 )
 from streamkit.response import Response
 from streamkit.run import StreamRun
+from streamkit.stage import Passage, Stage
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CallNext",
     "Cancelled",
     "Client",
     "Closed",
     "Completed",
     "Disconnected",
     "Dispatcher",
+    "EventsDropped",
     "Failed",
+    "HandlerBlocked",
     "HandlerFailed",
     "Incomplete",
+    "Lane",
     "Limits",
     "Opened",
     "Outcome",
+    "Passage",
     "Reconnecting",
     "Response",
     "ResponseCancelledError",
@@ -53,6 +61,7 @@ __all__ = [
     "Restarted",
     "Retry",
     "Run",
+    "Stage",
     "StreamHandler",
     "StreamRun",
     "StreamkitError",

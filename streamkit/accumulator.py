@@ -168,17 +168,32 @@ class Accumulator:
         """Return the output item at an index, as far as it has grown."""
         return self._items.get(index)
 
+    def skip_to_end(self, event: ev.TerminalEvent) -> None:
+        """Fold a terminal event that carries the output, in place of all that came before it and was not looked at."""
+        self._items.clear()
+        self._index_of_id.clear()
+        self.add(event)
+
+    def item_of(self, event: ev.ItemEvent) -> OutputItem | None:
+        """Return the item that an event belongs to, as the server last sent it whole; ``None`` where it never did."""
+        index = event.output_index
+        if index is None:
+            index = self._index_of_id.get(event.item_id or "")
+        item = None if index is None else self._items.get(index)
+        return None if item is None else item.base
+
     def add(self, event: ev.Event) -> None:
         """Fold one event into the response."""
         model = type(event)
-        if isinstance(event, ev.DeltaEvent):
-            key = _DELTA_KEYS.get(model)
-            if key is not None:
-                pieces = self._open_texts.get((model, key(event)))
-                if pieces is None:
-                    self._add_delta(event, _DELTAS[model])
-                else:
-                    pieces.append(event.delta)
+        key = _DELTA_KEYS.get(model)
+        if key is not None:
+            # No isinstance(): of a model it costs as much as all the rest.
+            delta: Any = event
+            pieces = self._open_texts.get((model, key(event)))
+            if pieces is None:
+                self._add_delta(delta, _DELTAS[model])
+            else:
+                pieces.append(delta.delta)
             return
         fold = self._FOLDS.get(model)
         if fold is not None:

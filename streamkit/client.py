@@ -1,7 +1,7 @@
 """The client: one server that speaks the Responses API, and the runs that its responses are."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Self
@@ -14,6 +14,7 @@ from yarl import URL
 from streamkit.clocks import Timeouts
 from streamkit.codec import decode, decode_strictly
 from streamkit.cursor import Cursor, Retry
+from streamkit.dispatch.on import State
 from streamkit.errors import UsageError
 from streamkit.limits import Limits
 from streamkit.response import Response
@@ -23,6 +24,7 @@ from streamkit.sources.cassette import Cassette
 from streamkit.sources.http import HttpSource, ResponsesApi
 from streamkit.sources.recording import Recording
 from streamkit.sources.redaction import HttpRequest
+from streamkit.stage import Stage
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_RETRY = Retry()
@@ -74,7 +76,7 @@ class Client:
         self._session = session
         self._owns_session = session is None
         self._closed = False
-        self._runs: WeakSet[StreamRun] = WeakSet()
+        self._runs: WeakSet[StreamRun[object]] = WeakSet()
         self._limits = limits or Limits()
         self._decode = decode_strictly if strict else decode
 
@@ -86,8 +88,10 @@ class Client:
         restart: Literal["never", "allowed"] = "never",
         extra_headers: Mapping[str, str] | None = None,
         record: str | os.PathLike[str] | None = None,
+        state: State | None = None,
+        stages: Sequence[Stage] = (),
         **request: object,
-    ) -> StreamRun:
+    ) -> StreamRun[State]:
         """Prepare a run; nothing is sent until it is entered with ``async with`` and driven.
 
         With ``background=True`` in the request the response goes on at the server when the stream is cut; the run takes
@@ -101,6 +105,8 @@ class Client:
                 for it: ``run.events(OutputTextDelta, Restarted)``.
             extra_headers: further headers for this request.
             record: a file to write the stream into as it comes, for ``replay``; it is overwritten, and holds no secret.
+            state: what ``run.state`` is for handlers; by default an empty ``SimpleNamespace``.
+            stages: what stands between the stream and its handlers, such as ``smooth()``, one behind the other.
             request: the body of the request, as in OpenAI's API reference: ``model``, ``input``, ``tools``, …
                 Models of this package, such as the items of an earlier response, may stand in ``input``.
 
@@ -118,6 +124,8 @@ class Client:
             retry=retry,
             restart=restart == "allowed",
             model=request.get("model"),
+            state=state,
+            stages=stages,
         )
 
     def resume(
@@ -129,7 +137,9 @@ class Client:
         retry: Retry | Literal["default"] | None = "default",
         extra_headers: Mapping[str, str] | None = None,
         record: str | os.PathLike[str] | None = None,
-    ) -> StreamRun:
+        state: State | None = None,
+        stages: Sequence[Stage] = (),
+    ) -> StreamRun[State]:
         """Prepare a run that takes up a background response, in this process or another than began it.
 
         Args:
@@ -140,6 +150,8 @@ class Client:
             retry: another retry policy for this run; ``None`` for no retries.
             extra_headers: further headers for this request.
             record: a file to write the stream into as it comes; it is overwritten, and holds no secret.
+            state: what ``run.state`` is for handlers.
+            stages: what stands between the stream and its handlers, one behind the other.
 
         Raises:
             UsageError: there is no API key for a server that is not on this machine, the client is closed, or
@@ -154,6 +166,8 @@ class Client:
             cursor=Cursor(response_id, after),
             timeouts=timeouts,
             retry=retry,
+            state=state,
+            stages=stages,
         )
 
     def replay(
@@ -164,8 +178,10 @@ class Client:
         timeouts: Timeouts | None = None,
         retry: Retry | Literal["default"] | None = "default",
         restart: Literal["never", "allowed"] = "never",
+        state: State | None = None,
+        stages: Sequence[Stage] = (),
         **request: object,
-    ) -> StreamRun:
+    ) -> StreamRun[State]:
         """Prepare a run that gets from a recording what the recorded run got from the server; nothing is sent.
 
         Attempts that failed are made again, as they were then, if the retry policy is the same.
@@ -176,6 +192,8 @@ class Client:
             timeouts: other clocks for this run.
             retry: another retry policy for this run; ``None`` for no retries.
             restart: whether the recorded run was allowed to request the response anew.
+            state: what ``run.state`` is for handlers.
+            stages: what stands between the stream and its handlers, one behind the other.
             request: what is asked, to make sure that it is what was asked then; none of it to replay whatever it was.
 
         Raises:
@@ -193,16 +211,20 @@ class Client:
             retry=policy if speed or policy is None else _without_waits(policy),
             restart=restart == "allowed",
             model=request.get("model"),
+            state=state,
+            stages=stages,
         )
 
     async def run(
         self,
-        *handlers: Handlers,
+        *handlers: Handlers[State],
         timeouts: Timeouts | None = None,
         retry: Retry | Literal["default"] | None = "default",
         restart: Literal["never", "allowed"] = "never",
         extra_headers: Mapping[str, str] | None = None,
         record: str | os.PathLike[str] | None = None,
+        state: State | None = None,
+        stages: Sequence[Stage] = (),
         **request: object,
     ) -> Response:
         """Stream one response through handlers and return it; the arguments are those of ``stream``.
@@ -213,7 +235,14 @@ class Client:
             Exception: whatever a handler raised, unchanged.
         """
         run = self.stream(
-            timeouts=timeouts, retry=retry, restart=restart, extra_headers=extra_headers, record=record, **request
+            timeouts=timeouts,
+            retry=retry,
+            restart=restart,
+            extra_headers=extra_headers,
+            record=record,
+            state=state,
+            stages=stages,
+            **request,
         )
         async with run:
             return await run.dispatch(*handlers)
@@ -253,7 +282,9 @@ class Client:
         cursor: Cursor | None = None,
         restart: bool = False,
         model: object = None,
-    ) -> StreamRun:
+        state: State | None = None,
+        stages: Sequence[Stage] = (),
+    ) -> StreamRun[State]:
         run = StreamRun(
             source,
             cursor=cursor,
@@ -265,6 +296,8 @@ class Client:
             decode=self._decode,
             model=model if isinstance(model, str) else None,
             base_url=self.base_url,
+            state=state,
+            stages=stages,
         )
         self._runs.add(run)
         return run

@@ -83,8 +83,9 @@ class Clocks:
 
     def waiting(self, now: float) -> None:
         """The caller waits for bytes again."""
-        if self._paused_at is not None:
-            pause = now - self._paused_at
+        paused_at = self._paused_at
+        if paused_at is not None:
+            pause = now - paused_at
             self._opening += pause
             self._last_byte += pause
             self._last_progress += pause

@@ -47,7 +47,11 @@ def decode(frame: Frame) -> Event:
             event = validate(frame.data)
         except ValidationError:
             return _decode_slowly(frame)
-        return _without_obfuscation(event)
+        extra = event.__pydantic_extra__
+        if extra:
+            # Padding against traffic analysis (only on deltas so far, whose models ignore extras); not for handlers.
+            extra.pop("obfuscation", None)
+        return event
     return _decode_slowly(frame)
 
 
@@ -61,14 +65,6 @@ def decode_strictly(frame: Frame) -> Event:
     if isinstance(event, InvalidEvent):
         name = event.type or "an event without a type"
         raise InvalidEventError(f"{name} does not fit its model: {event.error}", type=event.type, raw=event.raw)
-    return event
-
-
-def _without_obfuscation(event: Event) -> Event:
-    # Padding against traffic analysis (only on deltas so far, whose models ignore extras); not for handlers.
-    extra = event.__pydantic_extra__
-    if extra:
-        extra.pop("obfuscation", None)
     return event
 
 

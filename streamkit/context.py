@@ -2,24 +2,38 @@
 
 from abc import ABC, abstractmethod
 from types import SimpleNamespace
+from typing import Generic
 
+from typing_extensions import TypeVar
+
+from streamkit.events import ItemEvent
+from streamkit.items import OutputItem
 from streamkit.response import Response
 from streamkit.stats import RunStats
 
+State_co = TypeVar("State_co", covariant=True, default=SimpleNamespace)
+"""What ``run.state`` is."""
 
-class Run(ABC):
+
+class Run(ABC, Generic[State_co]):
     """One response being streamed.
 
-    A handler that takes a second parameter gets it: ``async def show(event: OutputTextDelta, run: Run)``.
+    A handler that takes a second parameter gets it: ``async def show(event: OutputTextDelta, run: Run)``. ``Run[Chat]``
+    is a run whose ``state`` is a ``Chat``; a plain ``Run`` has a ``SimpleNamespace``. What takes any run at all takes a
+    ``Run[object]``.
     """
 
-    def __init__(self, *, model: str | None = None, base_url: str | None = None) -> None:
+    def __init__(self, *, state: State_co, model: str | None = None, base_url: str | None = None) -> None:
         self.model = model
         """The model that was asked for, where the run knows it; a resumed run does not."""
         self.base_url = base_url
         """The address of the API that is asked, where the run has one."""
-        self.state = SimpleNamespace()
-        """A place for your own values; streamkit leaves it alone."""
+        self._state = state
+
+    @property
+    def state(self) -> State_co:
+        """What was given as ``state`` when the run was made, else an empty namespace: a place for your own values."""
+        return self._state
 
     @property
     @abstractmethod
@@ -44,6 +58,14 @@ class Run(ABC):
     @abstractmethod
     def snapshot(self) -> Response:
         """Return the response as far as it has come."""
+
+    @abstractmethod
+    def item_of(self, event: ItemEvent) -> OutputItem | None:
+        """Return the output item that an event belongs to, as the server last sent it whole: its type, its name.
+
+        That is how the events of a call's arguments, which carry no name, are joined with the call. ``None`` where the
+        server announced no such item.
+        """
 
     @abstractmethod
     def cancel(self, *, server: bool = False) -> None:

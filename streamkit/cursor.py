@@ -36,6 +36,24 @@ class Cursor:
         """The stream begins anew, here or earlier: what it repeats is to be dropped."""
         self._replayed_up_to = self.position
 
+    @property
+    def is_replaying(self) -> bool:
+        """Whether what comes may repeat what was there before a reconnection."""
+        return self._replayed_up_to is not None
+
+    def advance_past_unread(self, event: Event, unread: int) -> None:
+        """Move past an event before which so many others came that were not looked at, and not repeated either."""
+        number = event.sequence_number
+        if number is not None and self.position is not None and self.position < number <= self.position + 1 + unread:
+            self.position = number - 1
+        self.advance(event)
+
+    def note_read_late(self, event: Event) -> None:
+        """Move past an event that was looked at only after others had followed it, perhaps."""
+        number = event.sequence_number
+        if number is not None and (self.position is None or number > self.position):
+            self.position = number
+
     def advance(self, event: Event) -> bool:
         """Move past an event; ``False`` means that it was there before a reconnection, and is to be dropped.
 

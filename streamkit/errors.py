@@ -5,6 +5,9 @@
     StreamkitError
     ├── UsageError                   the program calls streamkit in a way that cannot work
     ├── InvalidEventError            strict mode only: an event of a known type has the wrong shape
+    ├── HandlerCancelled             a handler was cancelled by what it waited for, and not with its run
+    ├── LaneTimeout                  a lane was not done with its events in time after the end of the response
+    ├── NoSuchEvent                  the response completed without the event that was waited for
     ├── FrameTooLarge                one event is larger than ``max_event_bytes``
     ├── ResponseTooLarge             a whole response is larger than ``max_response_bytes``
     ├── TransportError               no answer, or the answer stopped: the network's side of a failure
@@ -48,6 +51,34 @@ class InvalidEventError(StreamkitError):
         super().__init__(message)
         self.type = type
         self.raw = raw
+
+
+class HandlerCancelled(StreamkitError):
+    """A handler raised ``CancelledError`` although nobody cancelled its run: something it waited for was cancelled."""
+
+    def __init__(self, handler: str) -> None:
+        super().__init__(f"the handler {handler} was cancelled by something it waited for, and not with its run")
+
+
+class LaneTimeout(StreamkitError):
+    """A lane was not done with its events in time after the end of the response; those left are lost.
+
+    Attributes:
+        lane: what the lane is called: ``"lane 'audit'"``, or ``"a lane without a name"``.
+        events: how many events were left, besides the one that was being handled.
+    """
+
+    def __init__(self, lane: str, seconds: float, events: int) -> None:
+        super().__init__(
+            f"{lane} was not done within drain_timeout={seconds:g} s after the end of the response, "
+            f"with {events} more events to handle"
+        )
+        self.lane = lane
+        self.events = events
+
+
+class NoSuchEvent(StreamkitError):
+    """The response completed without the event that was waited for."""
 
 
 class FrameTooLarge(StreamkitError):

@@ -6,8 +6,8 @@ Only what makes an event the event it is, is required. Numbers and ids are optio
 # Models are frozen, so that a narrower `type` is sound; pyright cannot see that from `model_config`.
 # pyright: reportIncompatibleVariableOverride=false
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator
+from typing import Literal, cast
 
 from pydantic import ConfigDict, Field
 
@@ -23,6 +23,9 @@ from streamkit.items import (
     ShellOutput,
 )
 from streamkit.response import ErrorCode, ErrorDetail, ErrorText, Response
+
+# Of a list that is given as the default, pydantic would make a deep copy for each delta.
+_no_logprobs = cast("Callable[[], list[Logprob]]", list)
 
 
 class Event(Model):
@@ -87,6 +90,8 @@ class DeltaEvent(Event):
     model_config = ConfigDict(extra="ignore")
 
     delta: str
+    merged: int = Field(default=1, exclude=True, repr=False)
+    """How many deltas of the wire this one is made of; more than one where a slow reader had them merged."""
 
 
 class ResponseCreated(ResponseEvent):
@@ -178,7 +183,7 @@ class OutputTextDelta(PartEvent, DeltaEvent):
     """Sent for each piece of the answer's text."""
 
     type: Literal["response.output_text.delta"] = "response.output_text.delta"
-    logprobs: ListOf[Logprob] = []
+    logprobs: ListOf[Logprob] = Field(default_factory=_no_logprobs)
 
 
 class OutputTextDone(PartEvent):

@@ -23,7 +23,15 @@ class Limits:
     max_connections: int = 1000
     """Streams open at a time; further ones wait, on the clock ``first_event``. A session of yours has its own limit."""
 
+    max_undecoded_bytes: int = 8 * 1024 * 1024
+    """Deltas that nobody listens to are kept as they came, and decoded only if somebody reads the unfinished response,
+    or if there are more bytes of them than this."""
+    max_blocking_seconds: float = 0.05
+    """A handler that keeps the event loop busy for longer is reported, with ``HandlerBlocked`` and in the log."""
+
     def __post_init__(self) -> None:
         for field in fields(self):
-            if getattr(self, field.name) < 1:
-                raise UsageError(f"Limits.{field.name} must be at least 1, not {getattr(self, field.name)}")
+            value = getattr(self, field.name)
+            if not (value > 0 if isinstance(field.default, float) else value >= 1):
+                least = "above zero" if isinstance(field.default, float) else "at least 1"
+                raise UsageError(f"Limits.{field.name} must be {least}, not {value}")

@@ -100,13 +100,38 @@ class HandlerFailed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HandlerBlocked:
+    """A handler kept the event loop busy for long, and with it every other run; told once a handler and run.
+
+    Let it wait with ``await``, or register it with ``thread=True``.
+    """
+
+    handler: str
+    """The handler's qualified name."""
+    event: object
+    """What it was handling: an event, a notice or an outcome."""
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EventsDropped:
+    """A lane with ``when_full="drop"`` fell behind and dropped deltas; told when it has room again, or at the end."""
+
+    lane: str
+    events: int
+    """How many deltas were dropped since this was last told."""
+    characters: int
+    """How much text was in them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Closed:
     """The run ended and holds nothing any more; the last thing that handlers see of it."""
 
     outcome: Outcome
 
 
-Notice = Opened | Reconnecting | Restarted | HandlerFailed | Closed
+Notice = Opened | Reconnecting | Restarted | HandlerFailed | HandlerBlocked | EventsDropped | Closed
 """What streamkit itself has to say of a run."""
 
 Delivery = Event | Notice | Outcome

@@ -4,7 +4,7 @@ It is loaded by every pytest of an environment that has streamkit, so that what 
 """
 
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -12,9 +12,11 @@ import pytest
 
 from streamkit.clocks import Timeouts
 from streamkit.cursor import Retry
+from streamkit.dispatch.on import State
 from streamkit.errors import UsageError
 from streamkit.run import StreamRun
 from streamkit.source import Source
+from streamkit.stage import Stage
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
@@ -62,8 +64,10 @@ class CassetteOfTest:
         retry: Retry | Literal["default"] | None = "default",
         restart: Literal["never", "allowed"] = "never",
         extra_headers: Mapping[str, str] | None = None,
+        state: State | None = None,
+        stages: Sequence[Stage] = (),
         **request: object,
-    ) -> StreamRun:
+    ) -> StreamRun[State]:
         """Do what ``client.stream`` does, and record it; or replay what was recorded, as fast as possible.
 
         A replay sends nothing and needs no API key.
@@ -74,9 +78,18 @@ class CassetteOfTest:
         """
         path, new = self._next()
         if new is None:
-            return client.replay(path, speed=0, timeouts=timeouts, retry=retry, restart=restart, **request)
+            return client.replay(
+                path, speed=0, timeouts=timeouts, retry=retry, restart=restart, state=state, stages=stages, **request
+            )
         return client.stream(
-            timeouts=timeouts, retry=retry, restart=restart, extra_headers=extra_headers, record=new, **request
+            timeouts=timeouts,
+            retry=retry,
+            restart=restart,
+            extra_headers=extra_headers,
+            record=new,
+            state=state,
+            stages=stages,
+            **request,
         )
 
     def source(self, live: Source) -> Source:

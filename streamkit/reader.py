@@ -85,8 +85,9 @@ class Reader:
             chunk = await self._watchdog.wait_for(self._chunks.__anext__)
         except StopAsyncIteration:
             return None
-        self._stats.received(len(chunk), self._watchdog.ended_at - self._began)
-        if self._stats.bytes > self._limits.max_response_bytes:
+        stats = self._stats
+        stats.received(len(chunk), self._watchdog.ended_at - self._began)
+        if stats.bytes > self._limits.max_response_bytes:
             raise ResponseTooLarge(self._limits.max_response_bytes)
         frames = self._decoder.feed(chunk)
         if not self.has_frames:
@@ -120,12 +121,13 @@ class Reader:
 
     def note_progress(self) -> None:
         """Tell the clocks what the frames of the last read were: events, and not only keepalives, or not."""
-        progress = self._stats.events - self._stats.keepalives
+        stats = self._stats
+        progress = stats.events - stats.keepalives
         if progress > self._progress:
             self._clocks.progressed()
-        elif self._stats.events:
+            self._progress = progress
+        elif stats.events:
             self._clocks.kept_alive()
-        self._progress = progress
 
     def expect_end(self) -> None:
         """Tell the clocks that the server reported an error, so that what still follows must follow soon."""

@@ -6,43 +6,50 @@ time, so that a slow handler slows the reading, and the network's own flow contr
 
 import asyncio
 import logging
-from collections.abc import Callable
-from time import perf_counter
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace, TracebackType
+from typing import Any, Self, cast
 
 import anyio
 
 from streamkit.accumulator import Anomaly
 from streamkit.clocks import Timeouts
 from streamkit.codec import decode
-from streamkit.context import Run
+from streamkit.context import Run, State_co
 from streamkit.cursor import Cursor, Retry
-from streamkit.dispatch import Dispatcher, Routes, StreamHandler, combine, deliver
-from streamkit.dispatch.handler import AnyFunction, Handler
-from streamkit.errors import StreamkitError, UsageError
-from streamkit.events import Event
-from streamkit.iteration import EventIterator, EventsOf
+from streamkit.dispatch import Deliveries, Dispatcher, StreamHandler, combine
+from streamkit.dispatch.handler import AnyFunction
+from streamkit.dispatch.on import Registrar
+from streamkit.dispatch.selection import Selection
+from streamkit.driving import AnyStream, Driver
+from streamkit.errors import UsageError
+from streamkit.events import Event, ItemEvent, OutputItemAdded, OutputItemDone
+from streamkit.items import OutputItem
+from streamkit.iteration import EventIterator, EventsOf, Supply, Tap
 from streamkit.limits import Limits
-from streamkit.outcome import Cancelled, Closed, Notice, Opened, Outcome, finished
+from streamkit.outcome import Cancelled, Closed, Delivery, Opened, Outcome, finished
 from streamkit.response import Response
 from streamkit.source import Background, Source
 from streamkit.sse import Frame
+from streamkit.stage import Stage
+from streamkit.staging import StagedStream
 from streamkit.stats import RunStats
 from streamkit.stream import EventStream
+from streamkit.views import ItemStream, TextStream, ToolCallStream
+from streamkit.waiting import WaitFor
 
 logger = logging.getLogger("streamkit.run")
 
 CLOSE_SECONDS = 5.0
 """How long each step of the end may take in a run that is cancelled: to close, and to call the handlers of the end."""
-CANCEL_SECONDS = 3.0
-"""How long the server may take to say that it cancels a background response."""
 
-Handlers = Dispatcher | StreamHandler | AnyFunction
+Handlers = Dispatcher[State_co] | StreamHandler | AnyFunction
 """What a run can dispatch to; a function must be marked with ``on``."""
 
+_NO_HANDLERS = Dispatcher[Any]().table()
 
-class StreamRun(Run):
+
+class StreamRun(Run[State_co]):
     """One response being streamed from a source, driven by whoever pulls.
 
     Enter it with ``async with``: that sends nothing yet. Then drive it in one of three ways: ``dispatch`` events to
@@ -60,6 +67,8 @@ class StreamRun(Run):
         limits: how much to accept.
         decode: ``codec.decode``, or ``codec.decode_strictly`` to end the run at an event that does not fit its model.
         model, base_url: what is asked for, and of whom, for handlers to know.
+        state: what ``run.state`` is for handlers; by default an empty ``SimpleNamespace``.
+        stages: what stands between the stream and its handlers, one behind the other.
     """
 
     def __init__(
@@ -75,9 +84,13 @@ class StreamRun(Run):
         decode: Callable[[Frame], Event] = decode,
         model: str | None = None,
         base_url: str | None = None,
+        state: State_co | None = None,
+        stages: Sequence[Stage] = (),
     ) -> None:
-        super().__init__(model=model, base_url=base_url)
-        self._stream = EventStream(
+        # Without a state, the type variable stands for its default.
+        given = cast("State_co", SimpleNamespace()) if state is None else state
+        super().__init__(state=given, model=model, base_url=base_url)
+        stream = EventStream(
             source,
             cursor=cursor,
             background=background,
@@ -87,11 +100,21 @@ class StreamRun(Run):
             limits=limits,
             decode=decode,
         )
-        self._routes: Routes | None = None
+        self._stream: AnyStream = StagedStream(stream, stages, self) if stages else stream
+        self._own = Dispatcher[Any]()
+        self._deliveries = Deliveries(
+            _NO_HANDLERS,
+            self,
+            stats=self._stream.stats,
+            max_blocking_seconds=(limits or Limits()).max_blocking_seconds,
+            stop=self._stop,
+        )
+        self._driver = Driver(self._stream, self._deliveries, stop=self._stop)
+        self._supply = Supply(self._driver.attach, self._driver.detach, self._next_for)
+        self._dispatched: tuple[Handlers[Any], ...] | None = None
         self._entered = False
-        self._is_dispatching = False
         self._is_finishing = False
-        self._last_steps = [self._close, self._tell, self._tell_closed]
+        self._last_steps = [self._close, self._drain, self._tell, self._tell_closed, self._close_lanes]
         self._cancels_on_server = False
 
     @property
@@ -125,6 +148,12 @@ class StreamRun(Run):
         """The run's own figures: times, counts, retries; some are final only when it has ended."""
         return self._stream.stats
 
+    def item_of(self, event: ItemEvent) -> OutputItem | None:
+        """Return the item that an event belongs to, as the server last sent it whole; ``None`` if it never did."""
+        if isinstance(event, OutputItemAdded | OutputItemDone):
+            return event.item
+        return self._stream.accumulator.item_of(event)
+
     def snapshot(self) -> Response:
         """Return the response as far as it has come."""
         return self._stream.accumulator.snapshot()
@@ -137,9 +166,36 @@ class StreamRun(Run):
         to stop that one too, before the run closes; if it cannot be told, that is logged.
         """
         if self._stream.ending is None:
-            self._stream.end(Cancelled(response=self.snapshot()))
+            self._end(None)
         if server and isinstance(self._stream.ending, Cancelled):
             self._cancels_on_server = True
+
+    @property
+    def on(self) -> Registrar[State_co]:
+        """Register a handler for this run alone: ``run.on("response.completed")(function)``; also while it goes on.
+
+        It is called after the handlers that the run is dispatched to, and also where the run is iterated over.
+        """
+        return self._registrar(self._own.on)
+
+    @property
+    def once(self) -> Registrar[State_co]:
+        """Register a handler for this run alone, and for the first such event only."""
+        return self._registrar(self._own.once)
+
+    def include(self, *handlers: Handlers[State_co]) -> None:
+        """Add dispatchers, ``StreamHandler`` objects and marked functions for this run alone, at any time."""
+        self._own.include(*handlers)
+        self._use_handlers()
+
+    def off(self, function: AnyFunction) -> None:
+        """Remove a function that was registered for this run alone.
+
+        Raises:
+            UsageError: it is not registered so.
+        """
+        self._own.off(function)
+        self._use_handlers()
 
     async def opened(self) -> Opened:
         """Wait until the server has answered and return what it said, before any event is read.
@@ -147,14 +203,14 @@ class StreamRun(Run):
         Raises:
             UnfinishedResponse: it refused, or did not answer.
         """
-        while self._stream.opened is None:
-            if self._stream.ending is not None:
-                finished(await self._finish())
-            self._ensure_free()
-            await self._stream.fill()
+        self._ensure_entered()
+        await self._driver.opened()
+        if self._stream.opened is None:
+            finished(await self._ended())
+        assert self._stream.opened is not None
         return self._stream.opened
 
-    async def dispatch(self, *handlers: Handlers) -> Response:
+    async def dispatch(self, *handlers: Handlers[State_co]) -> Response:
         """Read the stream to its end, calling handlers for its events in order, and return the final response.
 
         Args:
@@ -163,25 +219,24 @@ class StreamRun(Run):
 
         Raises:
             UnfinishedResponse: the response did not complete; the subclass says how it ended.
-            UsageError: the run is not entered, or is driven already.
+            UsageError: the run is not entered, or dispatches already.
             Exception: whatever a handler raised, unchanged; the run is over then.
+            ExceptionGroup: handlers in several lanes failed at the same time.
         """
-        self._ensure_free()
-        self._stream.ensure_free()
-        self._routes = combine(handlers).routes()
-        self._is_dispatching = True
+        self._ensure_entered()
+        if self._dispatched is not None and self._stream.ending is None:
+            raise UsageError("the run is dispatching already: give all handlers to one dispatch, or use run.on(...)")
+        self._use_handlers(handlers)
         try:
-            await self._deliver_to(self._routes)
-            outcome = await self._finish()
+            await self._driver.to_end()
+            outcome = await self._ended()
         except BaseException as error:
             await self._abandon(error)
             raise
-        finally:
-            self._is_dispatching = False
         return finished(outcome)
 
     def __aiter__(self) -> EventIterator[Event]:
-        return EventIterator(self._pull, (Event,))
+        return EventIterator(self._supply, (Event,), {})
 
     @property
     def events(self) -> EventsOf:
@@ -189,15 +244,30 @@ class StreamRun(Run):
 
         The iteration ends when the response completed, and raises ``UnfinishedResponse`` where it did not.
         """
-        return EventsOf(self._pull)
+        return EventsOf(self._supply)
+
+    @property
+    def wait(self) -> WaitFor:
+        """Wait for one event and return it: ``await run.wait("response.completed", timeout=60)``."""
+        return WaitFor(self._supply)
+
+    def text_stream(self) -> TextStream:
+        """Iterate over the text of the answer as it comes: ``async for text in run.text_stream()``."""
+        return TextStream(self._supply)
+
+    def items(self) -> ItemStream:
+        """Iterate over the output items of the answer, each as soon as it is finished."""
+        return ItemStream(self._supply)
+
+    def tool_calls(self) -> ToolCallStream:
+        """Iterate over the calls that the model wants answered, each as soon as its arguments are whole."""
+        return ToolCallStream(self._supply)
 
     async def outcome(self) -> Outcome:
         """Read the stream to its end and return how it ended; raises nothing for what server or network did."""
-        while self._stream.ending is None:
-            self._ensure_free()
-            if self._stream.take() is None:
-                await self._stream.fill()
-        return await self._finish()
+        self._ensure_entered()
+        await self._driver.to_end()
+        return await self._ended()
 
     async def __aenter__(self) -> Self:
         self._entered = True
@@ -208,40 +278,41 @@ class StreamRun(Run):
     ) -> None:
         await self._abandon(error)
 
-    def _ensure_free(self) -> None:
+    def _ensure_entered(self) -> None:
         if not self._entered and self._stream.ending is None:
             raise UsageError("enter the run first: async with client.stream(...) as run")
-        if self._is_dispatching:
-            raise UsageError("the run is dispatching to handlers, which get its events: wait until that has ended")
 
-    async def _deliver_to(self, routes: Routes) -> None:
-        stream = self._stream
-        while stream.ending is None:
-            delivery = stream.take()
-            if delivery is None:
-                await stream.fill()
-            elif handlers := routes[type(delivery)]:
-                began = perf_counter()
-                await deliver(routes, delivery, self)
-                self._note_time(perf_counter() - began, handlers)
+    async def _next_for(self, tap: Tap) -> Delivery | None:
+        self._ensure_entered()
+        delivery = await self._driver.next_for(tap)
+        if delivery is None and not tap.is_closed:
+            finished(await self._ended())
+        return delivery
 
-    def _note_time(self, seconds: float, handlers: tuple[Handler, ...]) -> None:
-        stats = self._stream.stats
-        stats.handler_seconds += seconds
-        if seconds > stats.longest_handler_seconds:
-            stats.longest_handler_seconds = seconds
-            stats.longest_handler = ", ".join(handler.name for handler in handlers)
+    def _registrar(self, registrar: Registrar[Any]) -> Registrar[State_co]:
+        def register(function: AnyFunction, selection: Selection) -> None:
+            registrar.register(function, selection)
+            self._use_handlers()
 
-    async def _pull(self) -> Event | Notice | None:
-        stream = self._stream
-        while stream.ending is None:
-            self._ensure_free()
-            delivery = stream.take()
-            if delivery is not None:
-                return delivery
-            await stream.fill()
-        finished(await self._finish())
-        return None
+        return Registrar(register)
+
+    def _use_handlers(self, handlers: Sequence[Handlers[Any]] | None = None) -> None:
+        if handlers is not None:
+            self._dispatched = tuple(handlers)
+        own = () if self._own.is_empty else (self._own,)
+        self._deliveries.table = combine((*(self._dispatched or ()), *own)).table()
+        self._driver.listeners_changed()
+
+    def _stop(self, error: Exception) -> None:
+        self._end(error)
+
+    def _end(self, cause: BaseException | None) -> None:
+        self._stream.end(Cancelled(response=self.snapshot(), cause=cause))
+        self._driver.interrupt()
+
+    async def _ended(self) -> Outcome:
+        self._deliveries.lanes.raise_failures()
+        return await self._finish()
 
     async def _finish(self) -> Outcome:
         """Close what is open and tell the handlers, once; return the outcome.
@@ -279,25 +350,22 @@ class StreamRun(Run):
     async def _close_now(self, outcome: Outcome) -> None:
         try:
             if self._cancels_on_server:
-                await self._cancel_on_server()
+                await self._stream.cancel_on_server()
         finally:
             await self._stream.close()
         self._log_end(outcome)
 
+    async def _drain(self, _: Outcome) -> None:
+        await self._deliveries.drain()
+
+    async def _close_lanes(self, _: Outcome) -> None:
+        await self._deliveries.lanes.close()
+
     async def _tell(self, delivery: Outcome | Closed) -> None:
-        if self._routes is not None:
-            await deliver(self._routes, delivery, self)
+        await self._deliveries.deliver(delivery)
 
     async def _tell_closed(self, outcome: Outcome) -> None:
         await self._tell(Closed(outcome=outcome))
-
-    async def _cancel_on_server(self) -> None:
-        try:
-            with anyio.fail_after(CANCEL_SECONDS):
-                await self._stream.cancel_in_background()
-        except (StreamkitError, TimeoutError) as error:
-            kind = error.kind if isinstance(error, StreamkitError) else f"no answer within {CANCEL_SECONDS:g} s"
-            logger.warning("the server was not told to cancel response %s: %s", self.response_id, kind)
 
     def _log_end(self, outcome: Outcome) -> None:
         stats = self.stats
@@ -310,7 +378,8 @@ class StreamRun(Run):
 
     async def _abandon(self, error: BaseException | None) -> None:
         """End the run where it is, if it has not ended; an ``error`` on its way to the caller is not replaced."""
-        self._stream.end(Cancelled(response=self.snapshot(), cause=error))
+        if self._stream.ending is None:
+            self._end(error)
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLOSE_SECONDS) as scope:
             try:
                 await self._finish()

@@ -56,6 +56,9 @@ class Decoder:
         self._at_start = True
         self._after_cr = False
         self._too_large = False
+        # The last `event: NAME` and its name: most frames of a stream have the one of the frame before.
+        self._head = b""
+        self._name = "message"
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """Take the next bytes of the stream and return the frames they complete.
@@ -80,7 +83,9 @@ class Decoder:
             chunk = bytes(pending)
             pending.clear()
         blocks = chunk.split(b"\n\n")
-        pending += blocks.pop()
+        rest = blocks.pop()
+        if rest:
+            pending += rest
         frames = self._parse(blocks)
         return self._check_limit(frames) if pending or self._too_large else frames
 
@@ -96,7 +101,7 @@ class Decoder:
             raise FrameTooLarge(self._limit)
         block = bytes(self._pending)
         self._pending.clear()
-        return self._parse_block(block)
+        return self._parse_lines(block)
 
     def _normalise(self, chunk: bytes) -> bytes:
         if self._at_start:
@@ -137,17 +142,24 @@ class Decoder:
             if len(block) > limit:
                 self._too_large = True
                 break
-            frame = self._parse_block(block)
+            # Nearly every frame of the Responses API is `event: NAME` and one line of data.
+            head, found, data = block.partition(b"\ndata: ")
+            if found and _LF not in data and (head == self._head or self._is_event_line(head)):
+                # What `Frame(...)` does, without a call of Python's own. The type of `__new__` is open in typeshed.
+                fields = (self._name, data, self.last_event_id, None)
+                frames.append(tuple.__new__(Frame, fields))  # pyright: ignore[reportUnknownMemberType]
+                continue
+            frame = self._parse_lines(block)
             if frame is not None:
                 frames.append(frame)
         return frames
 
-    def _parse_block(self, block: bytes) -> Frame | None:
-        # Nearly every frame of the Responses API is `event: NAME` and one line of data.
-        head, found, data = block.partition(b"\ndata: ")
-        if found and head[:7] == b"event: " and _LF not in head and _LF not in data:
-            return Frame(head[7:].decode("utf-8", "replace") or "message", data, self.last_event_id)
-        return self._parse_lines(block)
+    def _is_event_line(self, head: bytes) -> bool:
+        """Tell whether a frame begins with the event's name alone, and remember which one it is."""
+        if _LF in head or not head.startswith(b"event: "):
+            return False
+        self._head, self._name = head, head[7:].decode("utf-8", "replace") or "message"
+        return True
 
     def _parse_lines(self, block: bytes) -> Frame | None:
         event = b""

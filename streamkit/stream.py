@@ -7,13 +7,26 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any, ClassVar
 
+import anyio
+
 from streamkit import ending
 from streamkit.accumulator import Accumulator
+from streamkit.backlog import size_of
 from streamkit.clocks import Timeouts
-from streamkit.codec import decode
+from streamkit.codec import decode as decode_leniently
 from streamkit.cursor import Cursor, Retry
 from streamkit.errors import StreamkitError, UsageError
-from streamkit.events import EVENTS, TERMINAL_TYPES, ErrorEvent, Event, InvalidEvent, Keepalive
+from streamkit.events import (
+    EVENTS,
+    TERMINAL_TYPES,
+    DeltaEvent,
+    ErrorEvent,
+    Event,
+    InvalidEvent,
+    Keepalive,
+    OutputTextDelta,
+    TerminalEvent,
+)
 from streamkit.failures import from_detail
 from streamkit.limits import Limits
 from streamkit.outcome import Cancelled, Notice, Opened, Outcome, Reconnecting, Restarted
@@ -28,6 +41,18 @@ from streamkit.watchdog import Interrupted
 
 logger = logging.getLogger("streamkit.stream")
 
+CANCEL_SECONDS = 3.0
+"""How long the server may take to say that it cancels a background response."""
+
+DELTA_TYPES = frozenset(name for name, model in EVENTS.items() if issubclass(model, DeltaEvent))
+"""The wire names of all deltas."""
+# What the data of a delta holds, the way servers write JSON: without spaces, or with one behind a colon. What the data
+# says decides; where it says something else than the frame, it must be looked at.
+_MARKS = {name: b'"type":"%s"' % name.encode() for name in DELTA_TYPES}
+_SPACED_MARKS = {name: b'"type": "%s"' % name.encode() for name in DELTA_TYPES}
+_TEXT = next(name for name, model in EVENTS.items() if model is OutputTextDelta)
+FRAME_BYTES = 128
+"""What a frame takes in memory, roughly, besides its data."""
 _UNFINISHED = frozenset({"queued", "in_progress"})
 
 
@@ -35,7 +60,7 @@ class EventStream:
     """Pulls the events of one response from a source; knows nothing of handlers.
 
     Attributes:
-        accumulator: the response as far as it has come.
+        unwanted: the wire names of deltas that nobody listens to, and that need not be decoded therefore.
         opened: what the other side said when the source was last opened.
         ending: how the response ended; ``None`` as long as it goes on.
         late_frames: how many frames came after the end.
@@ -52,13 +77,19 @@ class EventStream:
         retry: Retry | None = None,
         restart: bool = False,
         limits: Limits | None = None,
-        decode: Callable[[Frame], Event] = decode,
+        decode: Callable[[Frame], Event] = decode_leniently,
     ) -> None:
-        self.accumulator = Accumulator()
+        self.unwanted: frozenset[str] = frozenset()
         self.opened: Opened | None = None
         self.ending: Outcome | None = None
         self.late_frames = 0
         self.stats = RunStats()
+        self._accumulator = Accumulator()
+        # In place of decoding: deltas that nobody listens to, as they came, and the events that followed them.
+        self._deferred: list[Frame | Event] = []
+        self._deferred_bytes = 0
+        self._unread = 0
+        self._may_defer = decode is decode_leniently
         self._source = source
         self._background = background
         self._cursor = cursor or Cursor()
@@ -78,13 +109,24 @@ class EventStream:
         self._reported: ErrorDetail | None = None
         self._events_before_restart = 0
 
+    @property
+    def accumulator(self) -> Accumulator:
+        """The response as far as it has come."""
+        if self._deferred:
+            self._catch_up()
+        return self._accumulator
+
     def take(self) -> Event | Notice | None:
         """Return the next of what is at hand, folded into the response; ``None`` where a call of ``fill`` is needed."""
         if self._notices:
             return self._notices.pop(0)
         try:
             for event in self._upcoming:
+                if self._deferred:
+                    self._add_behind_deferred(event)
+                    break
                 if self._cursor.advance(event):
+                    self._accumulator.add(event)
                     break
             else:
                 return None
@@ -92,7 +134,6 @@ class EventStream:
             self._recover_or_end(error)
             return None
         self.stats.events += 1
-        self.accumulator.add(event)
         note = self._NOTED.get(type(event))
         if note is not None:
             note(self, event)
@@ -104,6 +145,8 @@ class EventStream:
         Raises:
             UsageError: another task is driving the stream.
         """
+        if self.ending is not None:
+            return
         if self._reader is None:
             self._reader = Reader(self._timeouts, self._limits, self.stats)
         try:
@@ -133,7 +176,7 @@ class EventStream:
         reader.note_end()
         try:
             self.late_frames += count_late(self._frames)
-            if self.accumulator.ended:
+            if self._accumulator.ended:
                 self.late_frames += await reader.drain()
         finally:
             await reader.close()
@@ -144,15 +187,17 @@ class EventStream:
         if self._reader is not None:
             self._reader.ensure_free()
 
-    async def cancel_in_background(self) -> None:
-        """Ask the server to stop a background response.
-
-        Raises:
-            ServerError, TransportError: it did not.
-        """
-        response_id = self._cursor.response_id
-        if self._background is not None and response_id is not None:
-            await self._background.cancel(response_id)
+    async def cancel_on_server(self) -> None:
+        """Tell the server to stop a background response; that it cannot be told is logged."""
+        background, response_id = self._background, self._cursor.response_id
+        if background is None or response_id is None:
+            return
+        try:
+            with anyio.fail_after(CANCEL_SECONDS):
+                await background.cancel(response_id)
+        except (StreamkitError, TimeoutError) as error:
+            kind = error.kind if isinstance(error, StreamkitError) else f"no answer within {CANCEL_SECONDS:g} s"
+            logger.warning("the server was not told to cancel response %s: %s", response_id, kind)
 
     @property
     def _request_id(self) -> str | None:
@@ -179,7 +224,45 @@ class EventStream:
         if frames is None:
             frames = self._unterminated(reader)
         self._frames = iter(frames)
-        self._upcoming = map(self._decode, self._frames)
+        may_defer = self._may_defer and self.unwanted and not self._cursor.is_replaying
+        self._upcoming = self._decoded() if may_defer else map(self._decode, self._frames)
+
+    def _decoded(self) -> Iterator[Event]:
+        """Yield the events of the frames at hand, but for the deltas that nobody listens to."""
+        stats, limit = self.stats, self._limits.max_undecoded_bytes
+        for frame in self._frames:
+            name, data, _, _ = frame
+            if name in self.unwanted and (_MARKS[name] in data or _SPACED_MARKS[name] in data):
+                stats.events += 1
+                self._unread += 1
+                if name == _TEXT:
+                    self._accumulator.has_text = True
+                self._deferred.append(frame)
+                self._deferred_bytes += FRAME_BYTES + len(data)
+                if self._deferred_bytes > limit:
+                    self._catch_up()
+            else:
+                yield self._decode(frame)
+
+    def _add_behind_deferred(self, event: Event) -> None:
+        self._cursor.advance_past_unread(event, self._unread)
+        self._unread = 0
+        if isinstance(event, TerminalEvent) and event.response.output:
+            self._deferred, self._deferred_bytes = [], 0
+            self._accumulator.skip_to_end(event)
+        else:
+            self._deferred.append(event)
+            self._deferred_bytes += size_of(event)
+            if self._deferred_bytes > self._limits.max_undecoded_bytes:
+                self._catch_up()
+
+    def _catch_up(self) -> None:
+        deferred, self._deferred, self._deferred_bytes, self._unread = self._deferred, [], 0, 0
+        for entry in deferred:
+            if isinstance(entry, Frame):
+                entry = self._decode(entry)  # noqa: PLW2901 - the same event, looked at
+                self._cursor.note_read_late(entry)
+            self._accumulator.add(entry)
 
     def _unterminated(self, reader: Reader) -> list[Frame]:
         """Return what the end of the bytes cut off, if it is whole but for its blank line.
@@ -188,7 +271,7 @@ class EventStream:
             StreamkitError: the bytes have ended, and the response has not.
         """
         frame = reader.unterminated()
-        if frame is not None and not isinstance(decode(frame), InvalidEvent):
+        if frame is not None and not isinstance(decode_leniently(frame), InvalidEvent):
             return [frame]
         assert self.opened is not None
         # A connection without any frame is judged by its body, also where earlier ones brought events.
@@ -220,6 +303,8 @@ class EventStream:
         self.end(Cancelled(response=response))
 
     def _recover_or_end(self, error: StreamkitError) -> None:
+        # The cursor must know where the stream broke off.
+        self._catch_up()
         plan = self._plan(error)
         if plan is None:
             if self._reported is not None:
@@ -260,11 +345,11 @@ class EventStream:
         if stats.first_text_after is None:
             if stats.first_event_after is None and stats.events:
                 stats.first_event_after = stats.last_byte_after
-            if self.accumulator.has_text:
+            if self._accumulator.has_text:
                 stats.first_text_after = stats.last_byte_after
 
     def _forget(self, cause: StreamkitError) -> None:
-        self.accumulator = Accumulator()
+        self._accumulator = Accumulator()
         self._events_before_restart = self.stats.events
         self._is_suffix = False
         self.stats.restarts += 1

@@ -31,6 +31,7 @@ class Watchdog:
         self.ended_at = 0.0
         self._clocks = clocks
         self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: asyncio.Task[object] | None = None
         self._reason: Exception | None = None
@@ -59,8 +60,8 @@ class Watchdog:
             raise await self._end_of_wait(self._reason, task, cancellations, failure)
         finally:
             self._waiting = None
-            self.ended_at = self._loop.time()
-            self._clocks.received(self.ended_at)
+            self.ended_at = ended_at = self._time()
+            self._clocks.received(ended_at)
 
     def interrupt(self) -> None:
         """End the current wait, if there is one, with ``Interrupted``."""
@@ -81,7 +82,7 @@ class Watchdog:
         self.ensure_free()
         task = asyncio.current_task()
         assert task is not None
-        now = self._loop.time()
+        now = self._time()
         self._clocks.waiting(now)
         if self._timer is None:
             self._set_timer(now)
@@ -131,7 +132,7 @@ class Watchdog:
         if self._waiting is None or deadline is None:
             return None
         when, clock, seconds = deadline
-        now = self._loop.time()
+        now = self._time()
         if now >= when:
             return clock, seconds
         self._set_timer(now)

@@ -2,7 +2,7 @@
 
 import asyncio
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from streamkit.events import Event
 from streamkit.outcome import Opened, Reconnecting
 from streamkit.source import Chunks
 from streamkit.sse import Frame, encode
+from streamkit.stage import Stage
 from streamkit.testing import play
 from tests.scripted import BEFORE_END, COMPLETED, HELLO
 
@@ -111,9 +112,9 @@ def watched(coroutine: Coroutine[Any, Any, None], at: int, act: Callable[[], obj
 class Driven:
     """One run through handlers that suspend too, cancelled at one of its suspensions."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, *, stages: Sequence[Stage] = ()) -> None:
         self.server = server
-        self.run = StreamRun(server, background=server, retry=Retry(first_delay=0, poll_every=0))
+        self.run = StreamRun(server, background=server, retry=Retry(first_delay=0, poll_every=0), stages=stages)
         self.told: list[Outcome | Closed] = []
         self.numbers: list[int] = []
         self.dispatcher = Dispatcher()

@@ -69,6 +69,12 @@ def unmarked(event):
 def broken(event):
     return 1 / 0
 
+hasty = Dispatcher()
+
+@hasty.on("response.output_text.delta", tool="search")
+def never(event):
+    pass
+
 number = 5
 """
 
@@ -314,13 +320,13 @@ def test_handlers_of_the_user_take_the_place_of_printing(
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("my_handlers", "--handlers takes MODULE:OBJECT"),
-        ("missing:x", "cannot import the module 'missing' of --handlers: ModuleNotFoundError: No module named"),
-        ("no_python:x", "cannot import the module 'no_python' of --handlers: SyntaxError: "),
-        ("my_handlers:missing", "the module 'my_handlers' of --handlers has no 'missing'"),
+        ("my_handlers", "handlers are named as MODULE:OBJECT"),
+        ("missing:x", "cannot import the module 'missing': ModuleNotFoundError: No module named"),
+        ("no_python:x", "cannot import the module 'no_python': SyntaxError: "),
+        ("my_handlers:missing", "the module 'my_handlers' has no 'missing'"),
         ("my_handlers:unmarked", "cannot include <function unmarked"),
-        ("my_handlers:number", "--handlers names 5, which is no Dispatcher"),
-        ("my_handlers:Dispatcher", "--handlers names the class Dispatcher, which is no StreamHandler"),
+        ("my_handlers:number", "5 handles no events: it is no Dispatcher"),
+        ("my_handlers:Dispatcher", "Dispatcher handles no events: it is a class"),
         ("my_handlers:NeedsMore", "cannot make a NeedsMore: "),
     ],
 )
@@ -332,6 +338,39 @@ def test_handlers_that_cannot_be_used_are_one_line(
     assert (ended.code, ended.output) == (1, "")
     assert ended.errors.startswith(f"streamkit: {complaint}")
     assert ended.errors.count("\n") == 1
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        (
+            "my_handlers:dispatcher",
+            ("response.output_text.delta  my_handlers.upper", "response.output_text.delta  upper"),
+        ),
+        ("my_handlers:Counter", ("on_close                    my_handlers.Counter.on_close",)),
+        ("my_handlers:marked", ("response.completed  my_handlers.marked",)),
+    ],
+)
+def test_explain_shows_what_is_called(streamkit: CommandLine, name: str, lines: list[str]) -> None:
+    ended = streamkit("explain", name)
+    assert (ended.code, ended.errors) == (0, "")
+    assert set(lines) <= {line.strip() for line in ended.output.splitlines()}
+
+
+@pytest.mark.usefixtures("handlers")
+def test_explain_warns_on_standard_error(streamkit: CommandLine) -> None:
+    ended = streamkit("explain", "my_handlers:hasty")
+    assert ended.code == 0
+    assert "Warnings" not in ended.output
+    assert ended.errors.startswith("warning: my_handlers.never is never called with tool='search'")
+
+
+@pytest.mark.usefixtures("handlers")
+def test_explain_takes_what_can_be_loaded_and_nothing_else(streamkit: CommandLine) -> None:
+    ended = streamkit("explain", "my_handlers:missing")
+    assert (ended.code, ended.output) == (1, "")
+    assert ended.errors == "streamkit: the module 'my_handlers' has no 'missing'\n"
 
 
 @pytest.mark.usefixtures("handlers")
@@ -437,7 +476,7 @@ def test_the_version_is_that_of_the_package(streamkit: CommandLine) -> None:
 def test_help_names_every_command(streamkit: CommandLine) -> None:
     ended = streamkit("--help")
     assert ended.code == 0
-    assert all(command in ended.output for command in ("demo", "run", "resume", "serve", "replay"))
+    assert all(command in ended.output for command in ("demo", "run", "resume", "serve", "replay", "explain"))
 
 
 def test_without_rich_one_line_says_what_to_install(streamkit: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,3 +119,22 @@ def test_a_server_is_obeyed_unless_it_is_absurd(asked: float, delay: float) -> N
 def test_policies_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         Retry(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("number", "unread", "position", "gaps"),
+    [(3, 2, 3, 0), (4, 2, 4, 1), (1, 0, 1, 0), (2, 0, 2, 1), (0, 5, 0, 0), (None, 5, 0, 0)],
+)
+def test_numbers_are_compared_across_what_was_not_looked_at(
+    number: int | None, unread: int, position: int, gaps: int
+) -> None:
+    cursor = Cursor("resp_1", 0)
+    cursor.advance_past_unread(Keepalive(sequence_number=number), unread)
+    assert (cursor.position, cursor.gaps) == (position, gaps)
+
+
+def test_what_is_read_late_moves_the_position_only_on() -> None:
+    cursor = Cursor("resp_1", 5)
+    for event in numbered(3, None, 7, 6):
+        cursor.note_read_late(event)
+    assert (cursor.position, cursor.gaps) == (7, 0)

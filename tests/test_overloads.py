@@ -17,21 +17,25 @@ def names(indent: str) -> str:
     return "".join(f'{indent}"{name}",\n' for name in EVENTS)
 
 
-def overloads(returned: str) -> Callable[[str], str]:
+def overloads(options: str, returned: str, keyword: str = "def") -> Callable[[str], str]:
+    """Write signatures; in the types that are given, ``{}`` stands for the class of the event."""
+
     def render(indent: str) -> str:
         return "".join(
             f"{indent}@overload\n"
-            f'{indent}def __call__(self, name: Literal["{name}"], /) -> {returned}[ev.{model.__name__}]: ...\n'
-            for name, model in EVENTS.items()
+            f'{indent}{keyword} __call__(self, name: Literal["{name}"], /, '
+            f"**options: Unpack[{options.format(model)}]) -> {returned.format(model)}: ...\n"
+            for name, model in ((name, f"ev.{model.__name__}") for name, model in EVENTS.items())
         )
 
     return render
 
 
 BLOCKS: dict[Path, Callable[[str], str]] = {
-    ROOT / "streamkit" / "dispatch" / "on.py": overloads("Decorator"),
+    ROOT / "streamkit" / "dispatch" / "on.py": overloads("Options[{}]", "Decorator[{}, State]"),
     ROOT / "streamkit" / "dispatch" / "selection.py": names,
-    ROOT / "streamkit" / "iteration.py": overloads("EventIterator"),
+    ROOT / "streamkit" / "iteration.py": overloads("IteratorOptions[{}]", "EventIterator[{}]"),
+    ROOT / "streamkit" / "waiting.py": overloads("WaitOptions[{}]", "{}", "async def"),
 }
 BLOCK = re.compile(r"(?P<indent> *)# -- the events --\n(?P<body>.*?) *# -- end of the events --\n", re.DOTALL)
 

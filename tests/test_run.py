@@ -288,14 +288,13 @@ async def test_a_run_must_be_entered() -> None:
         await run.outcome()
 
 
-async def test_only_one_task_may_wait_for_a_run() -> None:
+async def test_several_tasks_may_wait_for_a_run() -> None:
     source = ScriptedSource(None)
-    async with StreamRun(source) as run, anyio.create_task_group() as tasks:
-        tasks.start_soon(run.outcome)
+    async with StreamRun(source) as run:
+        waiting = [asyncio.create_task(run.outcome()) for _ in range(3)]
         await source.reading.wait()
-        with pytest.raises(UsageError, match="one task at a time"):
-            await run.outcome()
-        tasks.cancel_scope.cancel()
+        run.cancel()
+        assert len({id(await task) for task in waiting}) == 1
 
 
 async def test_frames_after_the_end_are_counted_and_ignored() -> None:

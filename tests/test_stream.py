@@ -153,15 +153,15 @@ async def test_a_response_that_cannot_be_streamed_is_looked_at(
 async def test_the_server_is_told_to_cancel_only_what_it_has_named() -> None:
     background = Found()
     stream = EventStream(ScriptedSource(CREATED, None), background=background)
-    await stream.cancel_in_background()
+    await stream.cancel_on_server()
     assert background.cancelled == []
     while stream.accumulator.response_id is None:
         if stream.take() is None:
             await stream.fill()
-    await stream.cancel_in_background()
+    await stream.cancel_on_server()
     assert background.cancelled == ["resp_1"]
     await stream.close()
-    await EventStream(ScriptedSource()).cancel_in_background()
+    await EventStream(ScriptedSource()).cancel_on_server()
 
 
 async def test_an_error_in_the_background_does_not_hurry_the_next_connection() -> None:
@@ -185,6 +185,16 @@ async def test_keepalives_are_counted_and_the_end_may_be_invalid_or_unterminated
         assert isinstance(stream.ending, Completed)
         assert stream.stats.keepalives == 1
         assert stream.stats.first_text_after is not None
+
+
+async def test_a_stream_that_ended_while_it_was_taken_from_is_not_read_on() -> None:
+    source = ScriptedSource(CREATED + frame("response.completed", response=5), None)
+    stream = EventStream(source, decode=decode_strictly)
+    while stream.ending is None:
+        if stream.take() is None:
+            await stream.fill()
+    assert not source.reading.is_set()
+    await stream.close()
 
 
 async def test_what_decoding_refuses_ends_the_stream() -> None:

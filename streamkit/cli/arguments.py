@@ -25,7 +25,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=f"streamkit {version('streamkit')}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_add_demo, _add_run, _add_resume, _add_serve, _add_replay):
+    for add in (_add_demo, _add_run, _add_resume, _add_serve, _add_replay, _add_explain):
         add(commands.add_parser)
     options = parser.parse_args(arguments)
     if options.command == "run" and not options.model:
@@ -78,6 +78,13 @@ def _add_replay(add_parser: _AddParser) -> None:
         help="of a recording: 1 is as fast as it was recorded, 0 as fast as possible (%(default)g)",
     )
     _add_handlers(command)
+
+
+def _add_explain(add_parser: _AddParser) -> None:
+    command = add_parser("explain", help="show which of your handlers are called for what")
+    command.add_argument(
+        "handlers", metavar="MODULE:OBJECT", help="what --handlers takes; it warns of handlers that are never called"
+    )
 
 
 def _add_server_options(command: argparse.ArgumentParser, *, scenario: str, tokens_per_second: float) -> None:

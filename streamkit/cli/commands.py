@@ -104,6 +104,14 @@ async def run_server(options: argparse.Namespace) -> None:
         await server.serve_forever()
 
 
+async def explain_handlers(options: argparse.Namespace) -> None:
+    """Show which handlers are called for what, and warn of those that never are."""
+    explanation = load_handlers(options.handlers).explain()
+    print(explanation.text)
+    for warning in explanation.warnings:
+        tell(f"warning: {warning}", "yellow")
+
+
 async def _follow_pipe(name: str, handlers: Dispatcher | None) -> None:
     async with StreamRun(FileSource(sys.stdin.fileno() if name == "-" else name)) as run:
         try:
@@ -162,4 +170,5 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], Coroutine[None, None, None]]
     "resume": run_resume,
     "serve": run_server,
     "replay": run_replay,
+    "explain": explain_handlers,
 }

@@ -4,14 +4,14 @@ import sys
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
-from streamkit.dispatch import Dispatcher, StreamHandler
+from streamkit.dispatch import Dispatcher, StreamHandler, combine, is_dispatcher
 from streamkit.dispatch.handler import AnyFunction
 from streamkit.errors import UsageError
 
 
-def load_handlers(name: str) -> Dispatcher:
+def load_handlers(name: str) -> Dispatcher[Any]:
     """Import the handlers of that name; modules of the current directory can be named.
 
     Raises:
@@ -19,10 +19,8 @@ def load_handlers(name: str) -> Dispatcher:
     """
     module_name, _, path = name.partition(":")
     if not module_name or not path:
-        raise UsageError(f"--handlers takes MODULE:OBJECT, such as my_handlers:dispatcher, not {name!r}")
-    dispatcher = Dispatcher()
-    dispatcher.include(_instance(_object_at(_import(module_name), path)))
-    return dispatcher
+        raise UsageError(f"handlers are named as MODULE:OBJECT, such as my_handlers:dispatcher, not as {name!r}")
+    return combine((_instance(_object_at(_import(module_name), path)),))
 
 
 def _import(name: str) -> ModuleType:
@@ -33,30 +31,32 @@ def _import(name: str) -> ModuleType:
         return import_module(name)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise UsageError(f"cannot import the module {name!r} of --handlers: {reason}") from error
+        raise UsageError(f"cannot import the module {name!r}: {reason}") from error
 
 
 def _object_at(module: ModuleType, path: str) -> object:
     found: object = module
     for name in path.split("."):
         if not hasattr(found, name):
-            raise UsageError(f"the module {module.__name__!r} of --handlers has no {path!r}")
+            raise UsageError(f"the module {module.__name__!r} has no {path!r}")
         found = getattr(found, name)
     return found
 
 
-def _instance(found: object) -> Dispatcher | StreamHandler | AnyFunction:
+def _instance(found: object) -> Dispatcher[Any] | StreamHandler | AnyFunction:
     if isinstance(found, type):
         return _made(cast("type[object]", found))
-    if isinstance(found, Dispatcher | StreamHandler) or callable(found):
+    if is_dispatcher(found):
         return found
-    raise UsageError(f"--handlers names {found!r}, which is no Dispatcher, StreamHandler or function")
+    if isinstance(found, StreamHandler) or callable(found):
+        return found
+    raise UsageError(f"{found!r} handles no events: it is no Dispatcher, StreamHandler or function")
 
 
 def _made(handler: type[object]) -> StreamHandler:
     if not issubclass(handler, StreamHandler):
-        raise UsageError(f"--handlers names the class {handler.__qualname__}, which is no StreamHandler")
+        raise UsageError(f"{handler.__qualname__} handles no events: it is a class, but no StreamHandler")
     try:
         return handler()
     except TypeError as error:
-        raise UsageError(f"cannot make a {handler.__qualname__}: {error}; name an instance in --handlers") from error
+        raise UsageError(f"cannot make a {handler.__qualname__}: {error}; name an instance of it") from error

@@ -1,105 +1,116 @@
 """The dispatcher: which functions are called for what, compiled to one dictionary."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from inspect import isawaitable
-from types import CoroutineType
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from typing import Any, Generic, TypeGuard, TypeVar, cast
 
-from streamkit.context import Run
-from streamkit.dispatch.handler import AnyFunction, Handler, handler_for, once_per_run
+from streamkit.dispatch.explain import Explanation, explanation_of
+from streamkit.dispatch.handler import AnyFunction, Handler, Policy, once_per_run
 from streamkit.dispatch.hooks import HOOKS
-from streamkit.dispatch.on import Decorator, Registrar, marks_of
+from streamkit.dispatch.middleware import middleware_for
+from streamkit.dispatch.on import Decorator, Registrar, State, marks_of
+from streamkit.dispatch.options import ErrorPolicy, policy_for
 from streamkit.dispatch.selection import Selection
 from streamkit.dispatch.stream_handler import StreamHandler
+from streamkit.dispatch.table import Branch, Middleware, Registration, Table
 from streamkit.errors import UsageError
-from streamkit.outcome import Delivery, Disconnected, Failed, HandlerFailed, Outcome, Reconnecting, Restarted
+from streamkit.outcome import Disconnected, Failed, HandlerFailed, Outcome, Reconnecting, Restarted
 from streamkit.response import Response
 
-
-@dataclass(frozen=True, slots=True)
-class _Registration:
-    classes: tuple[type, ...]
-    handler: Handler
+M = TypeVar("M", bound=Callable[..., Awaitable[None]])
 
 
-class Routes(dict[type, tuple[Handler, ...]]):
-    """The handlers of each class, in order of registration; worked out when a class is first seen."""
-
-    def __init__(self, registrations: list[_Registration]) -> None:
-        super().__init__()
-        self._registrations = registrations
-
-    def __missing__(self, model: type) -> tuple[Handler, ...]:
-        handlers = tuple(entry.handler for entry in self._registrations if issubclass(model, entry.classes))
-        self[model] = handlers
-        return handlers
-
-
-class Dispatcher:
+class Dispatcher(Generic[State]):
     """Handlers and what they are called for. One dispatcher serves any number of runs, also at the same time.
 
     Register handlers with the decorators ``on`` and ``once`` and the lifecycle hooks, or include other dispatchers,
     ``StreamHandler`` objects and functions marked with the bare ``on``. Then pass the dispatcher to ``client.run(...)``
     or ``run.dispatch(...)``. A run uses the handlers that were registered when it began to dispatch.
+
+    ``Dispatcher[Chat]`` is for runs whose ``state`` is a ``Chat``: its handlers take ``(event, run: Run[Chat])``, and
+    runs are given one: ``client.run(dispatcher, state=Chat(), ...)``.
+
+    Args:
+        on_error: what happens when one of its handlers raises and says nothing else itself: ``"raise"``, ``"log"``,
+            ``"disable"``, or a function of the ``HandlerFailed`` that returns ``True`` to go on. By default, what the
+            dispatcher says that this one is included in, in the end ``"raise"``.
+
+    Raises:
+        UsageError: ``on_error`` is something else.
     """
 
-    def __init__(self) -> None:
-        self._entries: list[_Registration | Dispatcher] = []
+    def __init__(self, *, on_error: ErrorPolicy | None = None) -> None:
+        self._entries: list[Registration | Dispatcher[Any]] = []
+        self._middleware: list[Middleware] = []
+        self._on_error: Policy | None = policy_for(on_error)
         self._changes = 0
-        self._compiled: tuple[int, Routes] | None = None
+        self._compiled: tuple[int, Table] | None = None
 
     @property
-    def on(self) -> Registrar:
+    def on(self) -> Registrar[State]:
         """Register a function: ``@dispatcher.on("response.output_text.delta")``, ``@dispatcher.on(ItemEvent)``."""
         return Registrar(self._register)
 
     @property
-    def once(self) -> Registrar:
+    def once(self) -> Registrar[State]:
         """Register a function for the first event of each run only."""
         return Registrar(self._register_once)
 
     @property
-    def on_created(self) -> Decorator[Response]:
+    def on_created(self) -> Decorator[Response, State]:
         """Register a function ``(response)`` or ``(response, run)``: the response exists and has its id."""
         return self._hook("on_created")
 
     @property
-    def on_completed(self) -> Decorator[Response]:
+    def on_completed(self) -> Decorator[Response, State]:
         """Register a function ``(response)`` or ``(response, run)``: the response is whole."""
         return self._hook("on_completed")
 
     @property
-    def on_incomplete(self) -> Decorator[Response]:
+    def on_incomplete(self) -> Decorator[Response, State]:
         """Register a function ``(response)`` or ``(response, run)``: the server stopped the response before its end."""
         return self._hook("on_incomplete")
 
     @property
-    def on_failed(self) -> Decorator[Failed | Disconnected]:
+    def on_failed(self) -> Decorator[Failed | Disconnected, State]:
         """Register a function ``(outcome)`` or ``(outcome, run)``: the server or the network ended the response."""
         return self._hook("on_failed")
 
     @property
-    def on_error(self) -> Decorator[HandlerFailed]:
+    def on_error(self) -> Decorator[HandlerFailed, State]:
         """Register a function ``(failure)`` or ``(failure, run)``: a handler raised; return ``True`` to go on."""
         return self._hook("on_error")
 
     @property
-    def on_reconnecting(self) -> Decorator[Reconnecting]:
+    def on_reconnecting(self) -> Decorator[Reconnecting, State]:
         """Register a function ``(notice)`` or ``(notice, run)``: an attempt failed and another follows."""
         return self._hook("on_reconnecting")
 
     @property
-    def on_restarted(self) -> Decorator[Restarted]:
+    def on_restarted(self) -> Decorator[Restarted, State]:
         """Register a function ``(notice)`` or ``(notice, run)``: discard what was shown, the response begins anew."""
         return self._hook("on_restarted")
 
     @property
-    def on_close(self) -> Decorator[Outcome]:
+    def on_close(self) -> Decorator[Outcome, State]:
         """Register a function ``(outcome)`` or ``(outcome, run)``: the run ended, however it did. It is called last."""
         return self._hook("on_close")
 
-    def include(self, *parts: "Dispatcher | StreamHandler | AnyFunction") -> None:
+    def middleware(self, function: M) -> M:
+        """Register an ``async`` function ``(event, run, call_next)`` to stand around the handlers of this dispatcher.
+
+        It is called for each event that one of them is registered for, and passes it on with
+        ``await call_next(event)``. The first one registered is the outermost. Handlers in a lane are called by their
+        lane, and so is the middleware around them. Notices and outcomes go past it.
+
+        Raises:
+            UsageError: its signature is another.
+        """
+        self._middleware.append(middleware_for(function))
+        self._changes += 1
+        return function
+
+    def include(self, *parts: "AnyDispatcher | StreamHandler | AnyFunction") -> None:
         """Add the handlers of other dispatchers, of ``StreamHandler`` objects, and functions marked with ``on``.
 
         They come after the handlers registered so far. What is added to an included dispatcher later counts too.
@@ -109,13 +120,13 @@ class Dispatcher:
                 dispatchers would include each other.
         """
         for part in parts:
-            if isinstance(part, Dispatcher):
-                self._include_dispatcher(part)
-            elif isinstance(part, StreamHandler):
+            if isinstance(part, StreamHandler):
                 for function, selection in part.handlers():
                     self._register(function, selection)
+            elif is_dispatcher(part):
+                self._include_dispatcher(part)
             else:
-                self._include_function(part)
+                self._include_function(cast("AnyFunction", part))
 
     def off(self, function: AnyFunction) -> None:
         """Remove a function from everything it is registered for here; included dispatchers keep theirs.
@@ -129,27 +140,54 @@ class Dispatcher:
         self._entries = kept
         self._changes += 1
 
-    def routes(self) -> Routes:
-        """Return the compiled table of handlers."""
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is registered or included."""
+        return not self._entries
+
+    def table(self) -> Table:
+        """Return the compiled table of handlers.
+
+        Raises:
+            UsageError: lanes have the same name, and different settings.
+        """
         version = self._version()
         if self._compiled is None or self._compiled[0] != version:
-            self._compiled = (version, Routes(list(self._registrations())))
+            self._compiled = (version, Table(self.branch()))
         return self._compiled[1]
 
-    def _hook(self, name: str) -> Decorator[Any]:
+    def explain(self) -> Explanation:
+        """Return, as text to read, which handlers are called for what, in which order, and which ones never are.
+
+        Raises:
+            UsageError: lanes have the same name, and different settings.
+        """
+        return explanation_of(self.branch())
+
+    def branch(self, inherited: Policy | None = None) -> Branch:
+        """Return the handlers that are registered now, as a tree of the dispatchers they are registered in.
+
+        Args:
+            inherited: what happens when a handler raises, unless it or this dispatcher says something else.
+        """
+        policy = self._on_error or inherited
+        middleware = tuple(replace(layer, on_error=policy) for layer in self._middleware)
+        return Branch(middleware, tuple(_entry(entry, policy) for entry in self._entries))
+
+    def _hook(self, name: str) -> Decorator[Any, State]:
         return Decorator(self._register, HOOKS[name])
 
     def _register(self, function: AnyFunction, selection: Selection) -> None:
-        self._add(selection, handler_for(function))
+        self._add(selection, selection.options.handler_for(function))
 
     def _register_once(self, function: AnyFunction, selection: Selection) -> None:
-        self._add(selection, once_per_run(handler_for(function)))
+        self._add(selection, once_per_run(selection.options.handler_for(function)))
 
     def _add(self, selection: Selection, handler: Handler) -> None:
-        self._entries.append(_Registration(selection.classes, selection.fit(handler)))
+        self._entries.append(Registration(selection.classes, selection.fit(handler)))
         self._changes += 1
 
-    def _include_dispatcher(self, other: "Dispatcher") -> None:
+    def _include_dispatcher(self, other: "AnyDispatcher") -> None:
         if other is self or self in other._included():
             raise UsageError("a dispatcher cannot include itself, directly or through another")
         self._entries.append(other)
@@ -166,7 +204,7 @@ class Dispatcher:
         for selection in marks:
             self._register(function, selection)
 
-    def _included(self) -> "Iterator[Dispatcher]":
+    def _included(self) -> "Iterator[AnyDispatcher]":
         for entry in self._entries:
             if isinstance(entry, Dispatcher):
                 yield entry
@@ -175,47 +213,27 @@ class Dispatcher:
     def _version(self) -> int:
         return self._changes + sum(other._changes for other in self._included())
 
-    def _registrations(self) -> Iterator[_Registration]:
-        for entry in self._entries:
-            if isinstance(entry, Dispatcher):
-                yield from entry._registrations()
-            else:
-                yield entry
+
+AnyDispatcher = Dispatcher[Any]
+"""A dispatcher for runs of whatever state."""
 
 
-def combine(parts: "tuple[Dispatcher | StreamHandler | AnyFunction, ...]") -> Dispatcher:
+def _entry(entry: Registration | AnyDispatcher, policy: Policy | None) -> Registration | Branch:
+    if isinstance(entry, Dispatcher):
+        return entry.branch(policy)
+    handler = entry.handler
+    return replace(entry, handler=replace(handler, on_error=handler.on_error or policy))
+
+
+def is_dispatcher(part: object) -> TypeGuard[AnyDispatcher]:
+    """Tell whether something is a dispatcher, for runs of whatever state."""
+    return isinstance(part, Dispatcher)
+
+
+def combine(parts: tuple[AnyDispatcher | StreamHandler | AnyFunction, ...]) -> AnyDispatcher:
     """Return one dispatcher for all parts: the only one given, or a new one that includes them."""
-    if len(parts) == 1 and isinstance(parts[0], Dispatcher):
+    if len(parts) == 1 and is_dispatcher(parts[0]):
         return parts[0]
-    dispatcher = Dispatcher()
+    dispatcher = AnyDispatcher()
     dispatcher.include(*parts)
     return dispatcher
-
-
-async def deliver(routes: Routes, subject: Delivery, run: Run) -> None:
-    """Call the handlers of an event, notice or outcome one after the other, each awaited before the next.
-
-    Raises:
-        Exception: what a handler raised and no ``on_error`` handler swallowed, with a note saying where.
-    """
-    for handler in routes[type(subject)]:
-        try:
-            result = handler.call(subject, run) if handler.takes_run else handler.call(subject)
-            # A coroutine is what nearly every handler returns; asking its type first spares the general question.
-            if result is not None and (type(result) is CoroutineType or isawaitable(result)):
-                await result
-        except Exception as error:
-            error.add_note(f"raised by the handler {handler.name} for {_describe(subject)}")
-            if not await _swallowed(routes, HandlerFailed(handler=handler.name, event=subject, error=error), run):
-                raise
-
-
-async def _swallowed(routes: Routes, failure: HandlerFailed, run: Run) -> bool:
-    answers = [await handler(failure, run) for handler in routes[HandlerFailed]]
-    return any(answer is True for answer in answers)
-
-
-def _describe(subject: Delivery) -> str:
-    number = getattr(subject, "sequence_number", None)
-    name = getattr(subject, "type", type(subject).__name__)
-    return str(name) if number is None else f"{name} (sequence_number {number})"

@@ -1,14 +1,18 @@
 """A handler: a function, inspected once, and how to call it."""
 
+import asyncio
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Literal
 from weakref import WeakSet
 
+from anyio import CancelScope, to_thread
+
 from streamkit.context import Run
+from streamkit.dispatch.lane import Lane
 from streamkit.errors import UsageError
-from streamkit.events import Event
 
 AnyFunction = Callable[..., object]
 """A function whose signature is checked when it becomes a handler."""
@@ -25,11 +29,28 @@ class Handler:
     name: str
     function: AnyFunction = field(repr=False)
     """The function as it was registered."""
+    lane: Lane | None = None
+    on_error: "Policy | None" = None
+    conditions: tuple[str, ...] = ()
+    """What restricts the events it gets, in words."""
+    is_threaded: bool = False
+    identity: object = field(default_factory=object, repr=False)
+    """What all handlers have in common that are made of this one: its registration, in whatever table."""
 
-    async def __call__(self, subject: object, run: Run) -> object:
+    async def __call__(self, subject: object, run: Run[object]) -> object:
         """Call the function and wait for it, whether it is a coroutine function or not."""
         result = self.call(subject, run) if self.takes_run else self.call(subject)
         return await result if inspect.isawaitable(result) else result
+
+    def with_options(self, *, lane: Lane | None, on_error: "Policy | None") -> "Handler":
+        """Return the handler with a lane and an error policy, where they are given."""
+        if lane is None and on_error is None:
+            return self
+        return replace(self, lane=lane or self.lane, on_error=on_error or self.on_error)
+
+
+Policy = Literal["raise", "log", "disable"] | Handler
+"""What happens when a handler raises, unless an ``on_error`` handler swallows it."""
 
 
 def handler_for(function: AnyFunction) -> Handler:
@@ -40,7 +61,7 @@ def handler_for(function: AnyFunction) -> Handler:
     """
     if not callable(function):
         raise UsageError(f"a handler must be a function, not {function!r}")
-    name = _name_of(function)
+    name = name_of(function)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise UsageError(f"handler {name} must not yield: nobody would iterate over what it returns")
     return Handler(function, _takes_run(function, name), name, function)
@@ -49,40 +70,66 @@ def handler_for(function: AnyFunction) -> Handler:
 def with_subject(handler: Handler, subject_of: Callable[[object], object]) -> Handler:
     """Return the handler that calls the same function with something taken out of the event."""
 
-    def call(event: object, run: Run) -> object:
+    def call(event: object, run: Run[object]) -> object:
         subject = subject_of(event)
         return handler.call(subject, run) if handler.takes_run else handler.call(subject)
 
-    return Handler(call, True, handler.name, handler.function)
+    return replace(handler, call=call, takes_run=True)
 
 
-def only_for_type(handler: Handler, name: str) -> Handler:
-    """Return the handler that calls the same function for events of one wire name only."""
+def only_where(handler: Handler, accepts: Callable[[object, Run[object]], bool], condition: str) -> Handler:
+    """Return the handler that calls the same function for those events only that are accepted."""
 
-    def call(event: Event, run: Run) -> object:
-        if event.type != name:
+    def call(event: object, run: Run[object]) -> object:
+        if not accepts(event, run):
             return None
         return handler.call(event, run) if handler.takes_run else handler.call(event)
 
-    return Handler(call, True, handler.name, handler.function)
+    return replace(handler, call=call, takes_run=True, conditions=(condition, *handler.conditions))
 
 
 def once_per_run(handler: Handler) -> Handler:
     """Return the handler that calls the same function for the first event of each run only."""
-    served: WeakSet[Run] = WeakSet()
+    served: WeakSet[Run[object]] = WeakSet()
 
-    def call(event: object, run: Run) -> object:
-        if run in served:
-            return None
+    def is_first(_: object, run: Run[object]) -> bool:
+        first = run not in served
         served.add(run)
-        return handler.call(event, run) if handler.takes_run else handler.call(event)
+        return first
 
-    return Handler(call, True, handler.name, handler.function)
+    return only_where(handler, is_first, "once")
 
 
-def _name_of(function: AnyFunction) -> str:
+def in_thread(handler: Handler) -> Handler:
+    """Return the handler that calls the same function in a worker thread and waits for it there.
+
+    A call that has begun is waited for also when the run is cancelled, since a thread cannot be stopped; only a second
+    cancellation leaves it to itself.
+
+    Raises:
+        UsageError: it is a coroutine function, which belongs into the event loop.
+    """
+    if inspect.iscoroutinefunction(handler.function):
+        raise UsageError(f"handler {handler.name} is async: thread=True is for functions that are not")
+
+    async def call(event: object, run: Run[object]) -> object:
+        arguments = (event, run) if handler.takes_run else (event,)
+        under_way = asyncio.create_task(to_thread.run_sync(handler.call, *arguments))
+        try:
+            return await asyncio.shield(under_way)
+        except asyncio.CancelledError:
+            # The scope is there for anyio, which would cancel again and again.
+            with CancelScope(shield=True):
+                await asyncio.wait([under_way])
+            raise
+
+    return replace(handler, call=call, takes_run=True, is_threaded=True)
+
+
+def name_of(function: AnyFunction) -> str:
+    """Return what to call a function in messages: its module and qualified name."""
     if isinstance(function, partial):
-        return _name_of(function.func)
+        return name_of(function.func)
     name: str = getattr(function, "__qualname__", type(function).__qualname__)
     module: str | None = getattr(function, "__module__", None)
     return f"{module}.{name}" if module else name

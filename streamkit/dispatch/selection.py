@@ -1,15 +1,16 @@
 """What a function asks for: wire names and classes, resolved to the classes that events are routed by."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import FunctionType
 from typing import Literal, get_args
 
-from streamkit.dispatch.handler import Handler, only_for_type, with_subject
+from streamkit.dispatch.handler import Handler, only_where, with_subject
+from streamkit.dispatch.names import did_you_mean
+from streamkit.dispatch.options import NO_OPTIONS, HandlerOptions
 from streamkit.errors import UsageError
 from streamkit.events import EVENTS, Event, UnknownEvent
-from streamkit.outcome import Notice, Opened, Outcome, Reconnecting, Restarted
+from streamkit.outcome import HandlerFailed, Notice, Opened, Outcome, Reconnecting, Restarted
 
 # The names follow the table of events; tests/test_overloads.py compares them and can write them anew.
 EventName = Literal[
@@ -104,16 +105,25 @@ class Selection:
     unknown_type: str | None = None
     """The wire name of the unknown events it gets, if not all of them."""
 
+    options: HandlerOptions = NO_OPTIONS
+
     def fit(self, handler: Handler) -> Handler:
-        """Return the handler that calls the same function with what is selected, and for nothing else."""
+        """Return the handler that calls the same function with what is selected, and for nothing else.
+
+        Raises:
+            UsageError: what it is called for does not go with the options.
+        """
+        if self.options.lane is not None and HandlerFailed in self.classes:
+            raise UsageError(f"{handler.name} decides whether a run goes on after a failure, and so cannot have a lane")
         if self.subject_of is not None:
             handler = with_subject(handler, self.subject_of)
         if self.unknown_type is not None:
-            handler = only_for_type(handler, self.unknown_type)
-        return handler
+            name = self.unknown_type
+            handler = only_where(handler, lambda event, _: getattr(event, "type", None) == name, f"type={name!r}")
+        return self.options.around(handler)
 
 
-def select(selectors: tuple[object, ...]) -> Selection:
+def select(selectors: tuple[object, ...], options: HandlerOptions = NO_OPTIONS) -> Selection:
     """Return what selectors name: wire names, event classes, families, notices and outcomes.
 
     Raises:
@@ -121,7 +131,7 @@ def select(selectors: tuple[object, ...]) -> Selection:
     """
     if not selectors:
         raise UsageError("name at least one event: a wire name or a class, such as Event for everything")
-    return Selection(tuple(_class_for(selector) for selector in selectors))
+    return Selection(tuple(_class_for(selector) for selector in selectors), options=options)
 
 
 def select_iterable(selectors: tuple[object, ...]) -> tuple[type, ...]:
@@ -137,7 +147,7 @@ def select_iterable(selectors: tuple[object, ...]) -> tuple[type, ...]:
     return classes
 
 
-def select_raw(name: str) -> Selection:
+def select_raw(name: str, options: HandlerOptions = NO_OPTIONS) -> Selection:
     """Return the selection of one wire name that streamkit does not know.
 
     Raises:
@@ -145,13 +155,7 @@ def select_raw(name: str) -> Selection:
     """
     if name in EVENTS:
         raise UsageError(f"{name!r} has a model, {EVENTS[name].__name__}: select it with on({name!r})")
-    return Selection((UnknownEvent,), unknown_type=name)
-
-
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return the question for the one of ``names`` that ``name`` may be a misspelling of, or nothing."""
-    near = get_close_matches(name, names, n=1, cutoff=0.75)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    return Selection((UnknownEvent,), unknown_type=name, options=options)
 
 
 def _class_for(selector: object) -> type:

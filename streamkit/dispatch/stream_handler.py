@@ -1,12 +1,15 @@
 """The base class for handlers that belong together: named methods for the common events, ``@on`` for all others."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from streamkit import events as ev
 from streamkit.dispatch.handler import AnyFunction
 from streamkit.dispatch.hooks import HOOKS
+from streamkit.dispatch.names import did_you_mean
 from streamkit.dispatch.on import marks_of
-from streamkit.dispatch.selection import Selection, did_you_mean
+from streamkit.dispatch.options import NO_OPTIONS
+from streamkit.dispatch.selection import Selection
 from streamkit.errors import UsageError
 from streamkit.outcome import Disconnected, Failed, HandlerFailed, Outcome, Reconnecting, Restarted
 from streamkit.response import Response
@@ -95,7 +98,8 @@ def _selections(owner: type, name: str) -> list[Selection]:
     marks = _inherited_marks(owner, name)
     if name in HOOKS:
         overridden = getattr(owner, name) is not getattr(StreamHandler, name)
-        return list(dict.fromkeys([HOOKS[name], *marks])) if overridden else []
+        is_marked = any(replace(mark, options=NO_OPTIONS) == HOOKS[name] for mark in marks)
+        return list(dict.fromkeys([*([] if is_marked else [HOOKS[name]]), *marks])) if overridden else []
     if name.startswith("on_") and not marks:
         _refuse_misspelt(owner, name)
     return list(dict.fromkeys(marks))

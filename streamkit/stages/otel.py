@@ -70,7 +70,7 @@ class Telemetry(StreamHandler):
         self._provider_name = provider_name
         self._tracer = get_tracer("streamkit", tracer_provider=tracer_provider)
         self._meter = get_meter("streamkit", meter_provider=meter_provider)
-        self._spans: WeakKeyDictionary[Run, Span] = WeakKeyDictionary()
+        self._spans: WeakKeyDictionary[Run[object], Span] = WeakKeyDictionary()
         self._duration = self._times("gen_ai.client.operation.duration", "From the request to the end.")
         self._first_chunk = self._times("gen_ai.client.operation.time_to_first_chunk", "From the request to an event.")
         self._first_text = self._times("streamkit.client.time_to_first_text", "From the request to the answer's text.")
@@ -81,7 +81,7 @@ class Telemetry(StreamHandler):
             explicit_bucket_boundaries_advisory=TOKENS,
         )
 
-    def span_of(self, run: Run) -> Span:
+    def span_of(self, run: Run[object]) -> Span:
         """Return the run's span: for attributes of your own, or as the parent of spans that your handlers begin."""
         span = self._spans.get(run)
         if span is None:
@@ -95,23 +95,23 @@ class Telemetry(StreamHandler):
         return span
 
     @on(Opened)
-    def begin(self, _: Opened, run: Run) -> None:
+    def begin(self, _: Opened, run: Run[object]) -> None:
         """Begin the run's span, if no failed attempt has done so."""
         self.span_of(run)
 
     @on(Reconnecting)
-    def note_reconnecting(self, notice: Reconnecting, run: Run) -> None:
+    def note_reconnecting(self, notice: Reconnecting, run: Run[object]) -> None:
         """Add an event to the span: an attempt failed."""
         facts: Facts = {"error.type": notice.cause.kind, "attempt": notice.attempt, "delay": notice.delay}
         self.span_of(run).add_event("streamkit.reconnecting", facts)
 
     @on(Restarted)
-    def note_restarted(self, notice: Restarted, run: Run) -> None:
+    def note_restarted(self, notice: Restarted, run: Run[object]) -> None:
         """Add an event to the span: the response begins anew."""
         self.span_of(run).add_event("streamkit.restarted", {"error.type": notice.cause.kind})
 
     @on(Closed)
-    def end(self, notice: Closed, run: Run) -> None:
+    def end(self, notice: Closed, run: Run[object]) -> None:
         """End the run's span and record the measurements of the run."""
         stats, outcome = run.stats, notice.outcome
         if stats.began_at is None or stats.ended_after is None:
@@ -126,7 +126,7 @@ class Telemetry(StreamHandler):
         _record(self._tokens, usage.output_tokens, facts | {"gen_ai.token.type": "output"})
         self._end_span(self.span_of(run), run, outcome, _nanoseconds(stats.began_at + stats.ended_after))
 
-    def _end_span(self, span: Span, run: Run, outcome: Outcome, end_time: int) -> None:
+    def _end_span(self, span: Span, run: Run[object], outcome: Outcome, end_time: int) -> None:
         response = outcome.response
         span.set_attributes(
             _run_facts(run) | _outcome_facts(outcome) | _response_facts(response) | _usage_facts(response)
@@ -140,11 +140,11 @@ class Telemetry(StreamHandler):
             name, unit="s", description=description, explicit_bucket_boundaries_advisory=SECONDS
         )
 
-    def _request_facts(self, run: Run) -> Facts:
+    def _request_facts(self, run: Run[object]) -> Facts:
         facts: Facts = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": self._provider_name}
         return facts | _present({"gen_ai.request.model": run.model, **_address(run.base_url or "")})
 
-    def _measured_facts(self, run: Run, response: Response) -> Facts:
+    def _measured_facts(self, run: Run[object], response: Response) -> Facts:
         return self._request_facts(run) | _present({"gen_ai.response.model": response.model})
 
 
@@ -170,13 +170,13 @@ class ChunkTelemetry(Telemetry):
         provider_name: str = "openai",
     ) -> None:
         super().__init__(tracer_provider, meter_provider, provider_name=provider_name)
-        self._last: WeakKeyDictionary[Run, _LastChunk] = WeakKeyDictionary()
+        self._last: WeakKeyDictionary[Run[object], _LastChunk] = WeakKeyDictionary()
         self._per_chunk = self._times(
             "gen_ai.client.operation.time_per_output_chunk", "From the end of a chunk of output to the end of the next."
         )
 
     @on(DeltaEvent)
-    def measure_chunk(self, _: DeltaEvent, run: Run) -> None:
+    def measure_chunk(self, _: DeltaEvent, run: Run[object]) -> None:
         """Record the time since the last chunk of output, once a chunk."""
         arrived = run.stats.last_byte_after or 0.0
         last = self._last.get(run)
@@ -201,7 +201,7 @@ def _address(url: str) -> dict[str, AttributeValue | None]:
     return {"server.address": parts.hostname, "server.port": parts.port or _DEFAULT_PORTS.get(parts.scheme)}
 
 
-def _run_facts(run: Run) -> Facts:
+def _run_facts(run: Run[object]) -> Facts:
     stats = run.stats
     return {"streamkit.attempts": stats.attempts} | _present(
         {

@@ -19,6 +19,7 @@ from pydantic_core import to_json
 
 from streamkit import events as ev
 from streamkit.codec import decode
+from streamkit.dispatch.on import State
 from streamkit.items import FunctionCall, Message, OutputItem, OutputText
 from streamkit.outcome import Completed, Outcome, UnfinishedResponse
 from streamkit.response import ErrorDetail, IncompleteDetails, Response
@@ -30,7 +31,9 @@ RESPONSE_ID = "resp_test"
 """The id of every response that is made here."""
 
 
-async def run_events(events: Iterable[ev.Event | Mapping[str, JsonValue]], *handlers: Handlers) -> Outcome:
+async def run_events(
+    events: Iterable[ev.Event | Mapping[str, JsonValue]], *handlers: Handlers[State], state: State | None = None
+) -> Outcome:
     """Give events to handlers in the way of a real run, and return how it ended.
 
     Handlers get these very events, then the outcome and the notices of a run. Without an event that ends the response,
@@ -39,6 +42,7 @@ async def run_events(events: Iterable[ev.Event | Mapping[str, JsonValue]], *hand
     Args:
         events: events, or what servers send as JSON, as ``play`` returns it.
         handlers: what ``run.dispatch`` takes.
+        state: what ``run.state`` is for them.
 
     Raises:
         Exception: whatever a handler raised, unchanged.
@@ -46,7 +50,7 @@ async def run_events(events: Iterable[ev.Event | Mapping[str, JsonValue]], *hand
     listed = [event if isinstance(event, ev.Event) else _decoded(event) for event in events]
     # Each frame carries the number of its event, so that handlers get the event itself and no copy.
     frames = b"".join(encode(Frame(data=b"%d" % number)) for number in range(len(listed)))
-    async with StreamRun(ScriptedSource([frames]), decode=lambda frame: listed[int(frame.data)]) as run:
+    async with StreamRun(ScriptedSource([frames]), decode=lambda frame: listed[int(frame.data)], state=state) as run:
         try:
             return Completed(response=await run.dispatch(*handlers))
         except UnfinishedResponse as error:

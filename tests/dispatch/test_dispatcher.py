@@ -491,7 +491,7 @@ async def test_on_error_may_raise_the_exception_itself(dispatcher: Dispatcher) -
     assert len(original.__notes__) == 1
 
 
-@pytest.mark.parametrize("error", [asyncio.CancelledError(), KeyboardInterrupt(), SystemExit()], ids=repr)
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit()], ids=repr)
 async def test_what_is_no_mere_exception_passes_untouched(
     dispatcher: Dispatcher, calls: Calls, error: BaseException
 ) -> None:

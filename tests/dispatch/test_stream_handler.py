@@ -23,6 +23,7 @@ from streamkit import (
     on,
 )
 from streamkit.dispatch.hooks import HOOKS
+from streamkit.dispatch.table import NOBODY
 from streamkit.errors import ConnectionLost, ServerError
 from streamkit.events import (
     EVENTS,
@@ -139,7 +140,7 @@ def test_the_lifecycle_hooks_of_a_dispatcher_are_methods_of_the_base_class_too()
 async def test_methods_that_are_not_overridden_are_not_registered() -> None:
     assert list(StreamHandler().handlers()) == []
     dispatcher = including(StreamHandler())
-    assert all(dispatcher.routes()[type(subject)] == () for subject in EVERYTHING)
+    assert all(dispatcher.table()[type(subject)] is NOBODY for subject in EVERYTHING)
 
 
 async def test_the_methods_of_the_base_class_do_nothing_and_can_be_called() -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Literal, assert_never, assert_type
+from typing import Any, Literal, assert_never, assert_type
 
 from streamkit import (
+    CallNext,
     Cancelled,
     Client,
     Closed,
@@ -14,9 +15,11 @@ from streamkit import (
     Failed,
     HandlerFailed,
     Incomplete,
+    Lane,
     Opened,
     Outcome,
     Response,
+    Restarted,
     Run,
     StreamHandler,
     StreamRun,
@@ -51,16 +54,16 @@ dispatcher = Dispatcher()
 # What a decorator is for follows from what is named.
 assert_type(dispatcher.on("response.output_text.delta"), Decorator[OutputTextDelta])
 assert_type(dispatcher.once("response.created"), Decorator[ResponseCreated])
-assert_type(on("response.mcp_call.failed"), Decorator[McpCallFailed])
-assert_type(on(OutputTextDelta), Decorator[OutputTextDelta])
-assert_type(on(ItemEvent), Decorator[ItemEvent])
-assert_type(on(Event), Decorator[Event])
-assert_type(on(Completed), Decorator[Completed])
-assert_type(on(Opened), Decorator[Opened])
-assert_type(on(OutputTextDelta, RefusalDelta), Decorator[OutputTextDelta | RefusalDelta])
-assert_type(on(OutputTextDelta, Closed, Failed), Decorator[OutputTextDelta | Closed | Failed])
-assert_type(on(EVENTS["error"]), Decorator[Event])
-assert_type(on.raw("vendor:event"), Decorator[UnknownEvent])
+assert_type(on("response.mcp_call.failed"), Decorator[McpCallFailed, Any])
+assert_type(on(OutputTextDelta), Decorator[OutputTextDelta, Any])
+assert_type(on(ItemEvent), Decorator[ItemEvent, Any])
+assert_type(on(Event), Decorator[Event, Any])
+assert_type(on(Completed), Decorator[Completed, Any])
+assert_type(on(Opened), Decorator[Opened, Any])
+assert_type(on(OutputTextDelta, RefusalDelta), Decorator[OutputTextDelta | RefusalDelta, Any])
+assert_type(on(OutputTextDelta, Closed, Failed), Decorator[OutputTextDelta | Closed | Failed, Any])
+assert_type(on(EVENTS["error"]), Decorator[Event, Any])
+assert_type(on.raw("vendor:event"), Decorator[UnknownEvent, Any])
 
 
 @dispatcher.on("response.output_text.delta")
@@ -103,6 +106,68 @@ async def several_classes(event: OutputTextDelta | OutputTextDone) -> None:
 @on.raw("vendor:event")
 def unknown(event: UnknownEvent) -> None:
     event.data.items()
+
+
+# What a handler asks for besides its event; a condition gets the event that is named.
+@dispatcher.on("response.output_text.delta", lane=Lane(when_full="merge"), where=lambda event: bool(event.delta))
+async def in_a_lane(event: OutputTextDelta) -> None: ...
+
+
+@dispatcher.on(FunctionCallArgumentsDone, tool="search", on_error="log")
+def of_a_tool(event: FunctionCallArgumentsDone) -> None: ...
+
+
+@dispatcher.on(
+    ItemEvent, item_type="mcp_call", thread=True, on_error=lambda failure: isinstance(failure.error, OSError)
+)
+def in_a_thread(event: ItemEvent) -> None: ...
+
+
+@dispatcher.once(OutputTextDelta, RefusalDelta, where=lambda event: len(event.delta) > 1)
+def either(event: OutputTextDelta | RefusalDelta) -> None: ...
+
+
+@dispatcher.on.any
+def everything(event: Event, run: Run) -> None: ...
+
+
+assert_type(dispatcher.on.any, Decorator[Event])
+assert_type(on.raw("vendor:event", lane=Lane(name="slow")), Decorator[UnknownEvent, Any])
+
+
+@dispatcher.middleware
+async def timing(event: Event, run: Run, call_next: CallNext) -> None:
+    await call_next(event)
+
+
+class Chat:
+    def __init__(self, user: str) -> None:
+        self.user = user
+
+
+# The state of a dispatcher's runs is what its handlers see.
+chats = Dispatcher[Chat]()
+
+
+@chats.on("response.output_text.delta")
+async def with_its_state(event: OutputTextDelta, run: Run[Chat]) -> None:
+    assert_type(run.state, Chat)
+    assert_type(run.state.user, str)
+
+
+@chats.on_completed
+def with_its_state_too(response: Response, run: Run[Chat]) -> None: ...
+
+
+@chats.on(ResponseCreated)
+def with_whatever_state(event: ResponseCreated, run: Run[object]) -> None: ...
+
+
+@on("response.created")
+def marked_for_its_state(event: ResponseCreated, run: Run[Chat]) -> None: ...
+
+
+chats.include(marked_for_its_state)
 
 
 # A decorated function is still the function.
@@ -210,6 +275,24 @@ async def embedded(session_text: str) -> None:
             assert_type(await run.dispatch(dispatcher), Response)
 
 
+async def embedded_with_a_state(client: Client) -> None:
+    assert_type(await client.run(chats, state=Chat("ada"), model="m", input="i"), Response)
+    async with client.stream(state=Chat("ada"), model="m", input="i") as run:
+        assert_type(run, StreamRun[Chat])
+        assert_type(run.state, Chat)
+        assert_type(await run.dispatch(chats, with_whatever_state), Response)
+        assert_type(run.on("response.created"), Decorator[ResponseCreated, Chat])
+        run.on(OutputTextDelta, lane=Lane())(with_its_state)
+        run.once(ResponseCreated)(with_whatever_state)
+        run.off(with_whatever_state)
+
+
+async def waited(run: StreamRun) -> None:
+    assert_type(await run.wait("response.completed"), ResponseCompleted)
+    assert_type(await run.wait(OutputTextDelta, where=lambda event: event.delta == "!", timeout=3), OutputTextDelta)
+    assert_type(await run.wait(ItemEvent, timeout=None), ItemEvent)
+
+
 async def iterated(run: StreamRun) -> None:
     async for event in run:
         assert_type(event, Event)
@@ -228,6 +311,11 @@ async def iterated(run: StreamRun) -> None:
             assert_type(either, OutputTextDelta)
     assert_type(run.events(OutputTextDelta, RefusalDelta, Event), EventIterator[OutputTextDelta | RefusalDelta | Event])
     assert_type(run.events("response.output_text.delta", RefusalDelta), EventIterator[Event])
+    bounded = run.events("response.output_text.delta", max_events=9, max_bytes=99, when_full="merge")
+    assert_type(bounded, EventIterator[OutputTextDelta])
+    assert_type(run.events(OutputTextDelta, where=lambda event: event.delta > ""), EventIterator[OutputTextDelta])
+    assert_type(run.events(Event, Restarted, when_full="drop"), EventIterator[Event | Restarted])
+    await bounded.aclose()
 
 
 async def caught(run: StreamRun, handler: Callable[[Response], None]) -> None:

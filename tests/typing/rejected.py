@@ -18,6 +18,7 @@ from streamkit import (  # type: ignore[attr-defined]
     Dispatcher,
     Failed,
     HandlerFailed,
+    Lane,
     Outcome,
     Response,
     Run,
@@ -37,7 +38,7 @@ on("response.created", "response.craeted")  # type: ignore[call-overload]  # pyr
 on()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 on(int)  # type: ignore[type-var]  # pyright: ignore[reportCallIssue, reportArgumentType]
 on(OutputTextDelta, str)  # type: ignore[type-var]  # pyright: ignore[reportCallIssue, reportArgumentType]
-on(Outcome)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+on(Outcome)  # type: ignore[call-overload]
 dispatcher.on_complete  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -71,6 +72,36 @@ def without_parentheses(event: Event) -> None: ...
 
 
 dispatcher.on("response.output_text.delta")(lambda event: event.text)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+# Options that do not exist, or with values of another type.
+dispatcher.on("response.created", lanes=Lane())  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+dispatcher.on("response.created", lane="slow")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+dispatcher.on(ResponseCreated, thread="yes")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+dispatcher.on(ResponseCreated, on_error="ignore")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+dispatcher.on("response.output_text.delta", where=lambda event: event.text)  # type: ignore[call-overload]  # pyright: ignore[reportAttributeAccessIssue]
+dispatcher.on("response.output_text.delta", where=lambda: True)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+Lane(when_full="burst")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@dispatcher.middleware  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+async def without_the_rest(event: Event, run: Run) -> str:
+    return "no"
+
+
+class Chat:
+    user = "ada"
+
+
+chats = Dispatcher[Chat]()
+
+
+@chats.on("response.created")  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+async def another_state(event: ResponseCreated, run: Run[int]) -> None: ...
+
+
+@dispatcher.on("response.created")  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+async def a_state_where_there_is_none(event: ResponseCreated, run: Run[Chat]) -> None: ...
 
 
 # Hooks get what they are for.
@@ -115,6 +146,25 @@ async def iterated(run: StreamRun) -> None:
     run.events(Completed)  # type: ignore[type-var]  # pyright: ignore[reportCallIssue, reportArgumentType]
     await run.dispatch("response.created")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     run.text = "mine"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def bounded(run: StreamRun) -> None:
+    run.events("response.created", max_event=9)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    run.events(OutputTextDelta, when_full="burst")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    run.events(OutputTextDelta, where=lambda event: event.text)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    await run.wait("response.complete")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await run.wait("response.completed", timeout="3")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await run.wait("response.completed", max_events=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    (await run.wait("response.completed")).delta  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    run.on("response.created", lane=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await run.dispatch(chats)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def with_a_state(client: Client) -> None:
+    await client.run(chats, state=3, model="m")  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+    async with client.stream(state=Chat(), model="m") as run:
+        await run.dispatch(dispatcher)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        run.state.name  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 async def embedded(client: Client) -> int:

@@ -1,0 +1,236 @@
+"""The handlers of one run being called: in order, middleware around them, and somebody to face what they raise."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from inspect import isawaitable
+from time import perf_counter
+from types import CoroutineType
+from typing import Any, cast
+
+from streamkit.context import Run
+from streamkit.dispatch.handler import Handler
+from streamkit.dispatch.lane import Lane
+from streamkit.dispatch.lanes import Lanes, Worker, raise_together
+from streamkit.dispatch.stepping import resume
+from streamkit.dispatch.table import CallNext, Chain, Middleware, Step, Table
+from streamkit.errors import HandlerCancelled, LaneTimeout
+from streamkit.events import Event
+from streamkit.outcome import Delivery, HandlerBlocked, HandlerFailed, Notice
+from streamkit.stats import RunStats
+
+logger = logging.getLogger("streamkit.dispatch")
+
+REMEMBERED_FAILURES = 64
+"""How many exceptions are known again on their way through middleware, so that nobody is asked twice about one."""
+
+_COROUTINE: Any = CoroutineType
+
+
+class Deliveries:
+    """Delivers what a run brings to the handlers of a table.
+
+    Args:
+        table: the handlers; it may be replaced by another one at any time.
+        run: the run that handlers are given.
+        stats: the run's figures, in which the time of handlers is counted.
+        max_blocking_seconds: how long a handler may keep the loop busy before it is reported.
+        stop: called with the error when a handler in a lane has failed, so that the run stops.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        run: Run[object],
+        *,
+        stats: RunStats,
+        max_blocking_seconds: float,
+        stop: Callable[[Exception], None],
+    ) -> None:
+        self.table = table
+        self.lanes = Lanes(self._call_in_lane, stop=stop)
+        self._run = run
+        self._stats = stats
+        self._max_blocking_seconds = max_blocking_seconds
+        self._notices: deque[Notice] = deque()
+        self._blocking: set[str] = set()
+        self._disabled: set[object] = set()
+        self._chains: dict[Chain, CallNext] = {}
+        self._told: deque[Exception] = deque(maxlen=REMEMBERED_FAILURES)
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether there is something for ``settle`` to do."""
+        return bool(self._notices or self.lanes)
+
+    async def deliver(self, subject: Delivery) -> None:
+        """Hand an event, notice or outcome over to lanes, then call the other handlers, each awaited before the next.
+
+        Raises:
+            Exception: what a handler raised and nobody swallowed, with a note saying where.
+        """
+        route = self.table[type(subject)]
+        for lane, _ in route.lanes:
+            self.lanes.hand_over(lane, subject)
+        await self.call(route.inline, subject)
+
+    # One long function, for it is run for every event, and each function that it called would be, too.
+    async def call(self, steps: Sequence[Step], subject: Delivery) -> None:  # noqa: C901
+        """Call handlers with a subject; raises as ``deliver``."""
+        run, stats, disabled, now = self._run, self._stats, self._disabled, perf_counter()
+        for step in steps:
+            if isinstance(step, Chain):
+                await self._through(step)(cast("Event", subject))
+                now = perf_counter()
+                continue
+            if disabled and step.identity in disabled:
+                continue
+            began, waited = now, False
+            try:
+                result: Any = step.call(subject, run) if step.takes_run else step.call(subject)
+                if type(result) is _COROUTINE:
+                    # The first step is made here, and not by ``await``, to tell work in the loop from waiting.
+                    try:
+                        yielded: object = result.send(None)
+                    except StopIteration:
+                        pass
+                    else:
+                        waited = True
+                        note_step = partial(self._note_blocking, step, subject)
+                        note_step(perf_counter() - began)
+                        await resume(result, yielded, note_step)
+                elif result is not None and isawaitable(result):
+                    waited = True
+                    await result
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is raised again where nobody wants it
+                await self._face(error, step, subject)
+            now = perf_counter()
+            seconds = now - began
+            stats.handler_seconds += seconds
+            if seconds > stats.longest_handler_seconds:
+                stats.longest_handler_seconds, stats.longest_handler = seconds, step.name
+            if seconds > self._max_blocking_seconds and not waited:
+                self._note_blocking(step, subject, seconds)
+
+    async def settle(self) -> None:
+        """Tell what lanes have dropped, and let them work; called when the stream has nothing at hand."""
+        self._notices.extend(self.lanes.dropped())
+        await self._tell_notices()
+        await self.lanes.give_way()
+
+    async def drain(self) -> None:
+        """Wait until the lanes have handled all they were handed, and end them.
+
+        Raises:
+            Exception: what a handler in a lane raised and nobody swallowed; ``LaneTimeout`` where a lane takes longer
+                than its ``drain_timeout``.
+            ExceptionGroup: several lanes failed.
+        """
+        try:
+            late = [(_lateness(worker), worker.current) for worker in await self.lanes.drain()]
+        finally:
+            # What is told from here on comes after all that the lanes were handed.
+            await self.lanes.cancel()
+        self.lanes.raise_failures()
+        self._notices.extend(self.lanes.dropped(at_end=True))
+        await self._tell_notices()
+        answers = [(error, await self._is_forgiven(error, error.lane, None, current)) for error, current in late]
+        raise_together([error for error, is_forgiven in answers if not is_forgiven])
+
+    async def _tell_notices(self) -> None:
+        while self._notices:
+            notice = self._notices.popleft()
+            await self.call(self.table[type(notice)].inline, notice)
+
+    async def _call_in_lane(self, lane: Lane, subject: Delivery) -> None:
+        for own, steps in self.table[type(subject)].lanes:
+            if own is lane or own.identity == lane.identity:
+                await self.call(steps, subject)
+
+    def _through(self, chain: Chain) -> CallNext:
+        """Return the function that goes through a chain, which is built once a run."""
+        call = self._chains.get(chain)
+        if call is None:
+            call = partial(self.call, chain.steps)
+            for layer in reversed(chain.middleware):
+                call = partial(self._call_middleware, layer, call)
+            self._chains[chain] = call
+        return call
+
+    async def _call_middleware(self, layer: Middleware, call_next: CallNext, event: Event) -> None:
+        if layer.identity in self._disabled:
+            await call_next(event)
+            return
+        try:
+            await cast("Awaitable[object]", layer.call(event, self._run, call_next))
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is raised again where nobody wants it
+            await self._face(error, layer, event)
+
+    async def _face(self, raised: BaseException, failed: Handler | Middleware, subject: object) -> None:
+        """Raise what a handler raised, unless somebody swallows it; nobody is asked twice about the same error."""
+        error = _failure(raised, failed.name)
+        if any(error is told for told in self._told):
+            raise error
+        try:
+            if await self._is_forgiven(error, failed.name, failed, subject):
+                return
+        except (Exception, asyncio.CancelledError) as other:  # noqa: BLE001 - it takes the place of the first
+            error = _failure(other, f"of errors, asked about {failed.name},")
+        self._told.append(error)
+        raise error
+
+    async def _is_forgiven(
+        self, error: Exception, name: str, failed: Handler | Middleware | None, subject: object
+    ) -> bool:
+        error.add_note(f"raised by the handler {name} for {_describe(subject)}")
+        failure = HandlerFailed(handler=name, event=subject, error=error)
+        answers = [await hook(failure, self._run) for hook in self._hooks()]
+        if any(answer is True for answer in answers):
+            return True
+        policy = None if failed is None else failed.on_error
+        if isinstance(policy, Handler):
+            return await policy(failure, self._run) is True
+        if policy in {"log", "disable"}:
+            logger.error("the handler %s failed for %s", name, _describe(subject), exc_info=error)
+        if failed is not None and policy == "disable":
+            self._disabled.add(failed.identity)
+        return policy in {"log", "disable"}
+
+    def _hooks(self) -> list[Handler]:
+        return [step for step in self.table[HandlerFailed].inline if isinstance(step, Handler)]
+
+    def _note_blocking(self, handler: Handler, subject: Delivery, seconds: float) -> None:
+        if seconds <= self._max_blocking_seconds or handler.name in self._blocking:
+            return
+        self._blocking.add(handler.name)
+        logger.warning("the handler %s kept the event loop busy for %.3f s", handler.name, seconds)
+        self._notices.append(HandlerBlocked(handler=handler.name, event=subject, seconds=seconds))
+
+
+def _failure(raised: BaseException, handler: str) -> Exception:
+    """Return what a handler raised as an exception; where the task is cancelled that calls handlers, raise it."""
+    if isinstance(raised, Exception):
+        return raised
+    if _is_cancelled():
+        raise raised
+    cancelled = HandlerCancelled(handler)
+    cancelled.__cause__ = raised
+    return cancelled
+
+
+def _lateness(worker: Worker) -> LaneTimeout:
+    return LaneTimeout(worker.lane.label, worker.lane.drain_timeout or 0.0, len(worker.backlog))
+
+
+def _is_cancelled() -> bool:
+    """Tell whether the task that calls handlers is cancelled, and not merely something that a handler waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _describe(subject: object) -> str:
+    number = getattr(subject, "sequence_number", None)
+    name = getattr(subject, "type", type(subject).__name__)
+    return str(name) if number is None else f"{name} (sequence_number {number})"

@@ -1,0 +1,245 @@
+"""Lanes at work in one run: a bounded queue and a task for each, first in, first out."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+
+from streamkit.backlog import open_backlog
+from streamkit.dispatch.lane import Lane
+from streamkit.errors import UsageError
+from streamkit.outcome import Delivery, EventsDropped
+
+Handle = Callable[[Lane, Delivery], Awaitable[None]]
+"""Calls the handlers that a lane has for a subject."""
+
+
+class Worker:
+    """One queue and its task; a lane has one of them, or as many as its ``concurrency`` says.
+
+    Attributes:
+        backlog: what is waiting.
+        current: what is being handled, if anything is.
+        error: what a handler raised and nobody swallowed; the worker has ended then.
+    """
+
+    def __init__(self, lane: Lane, handle: Handle, failed: Callable[[Exception], None]) -> None:
+        share = lane.concurrency
+        self.lane = lane
+        self.backlog = open_backlog(
+            lane.when_full, max_events=-(-lane.max_events // share), max_bytes=-(-lane.max_bytes // share)
+        )
+        self.current: Delivery | None = None
+        self.error: Exception | None = None
+        self._is_released = False
+        self._waits_for_run = False
+        self._handle = handle
+        self._failed = failed
+        self._more = asyncio.Event()
+        self._room = asyncio.Event()
+        self._idle = asyncio.Event()
+        self.task = asyncio.create_task(self._work(), name=f"streamkit {lane.label}")
+
+    def add(self, subject: Delivery) -> None:
+        """Put something into the queue; where it ``is_full`` then, wait for ``room`` before the next."""
+        self.backlog.add(subject)
+        self._more.set()
+        if not self._is_released:
+            self._idle.clear()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether ``room`` is to be waited for; not while a handler waits for the run, which must go on for it."""
+        return self.backlog.must_wait and not (self._is_released or self._waits_for_run)
+
+    async def room(self) -> None:
+        """Wait until there is room in the queue, or nobody is to wait for it."""
+        if self.is_full:
+            self._room.clear()
+            await self._room.wait()
+
+    @contextmanager
+    def waiting_for_run(self) -> Generator[None]:
+        """Let the run go on, although the queue is full, while a handler waits for it."""
+        self._waits_for_run = True
+        self._room.set()
+        try:
+            yield
+        finally:
+            self._waits_for_run = False
+
+    async def idle(self) -> None:
+        """Wait until everything in the queue is handled, or the worker is released."""
+        await self._idle.wait()
+
+    def take_error(self) -> Exception | None:
+        """Return what a handler raised, the first time that this is asked."""
+        error, self.error = self.error, None
+        return error
+
+    def release(self) -> None:
+        """Let nobody wait for this any longer, and begin with nothing more."""
+        self._is_released = True
+        self._more.set()
+        self._room.set()
+        self._idle.set()
+
+    async def _work(self) -> None:
+        try:
+            # Not for ever: a handler may have swallowed the cancellation.
+            while not self._is_released:
+                self._more.clear()
+                await self._empty()
+                self._idle.set()
+                await self._more.wait()
+        except Exception as error:  # noqa: BLE001 - it is raised where the run ends
+            self.error = error
+            self._failed(error)
+        finally:
+            self.release()
+
+    async def _empty(self) -> None:
+        while len(self.backlog) and not self._is_released:
+            self.current = self.backlog.take()
+            if self.backlog.has_room:
+                self._room.set()
+            await self._handle(self.lane, self.current)
+            self.current = None
+
+
+class Lanes:
+    """The lanes of one run. Their tasks belong to the run, which closes this when it ends.
+
+    Args:
+        handle: calls the handlers that a lane has for a subject.
+        stop: called with the error when a handler in a lane has failed, so that the run stops.
+    """
+
+    def __init__(self, handle: Handle, *, stop: Callable[[Exception], None]) -> None:
+        self._handle = handle
+        self._stop = stop
+        self._is_released = False
+        self._workers: dict[object, list[Worker]] = {}
+        self.full: list[Worker] = []
+        """Those for which ``make_room`` has to wait before more is handed over."""
+
+    def __bool__(self) -> bool:
+        return bool(self._workers)
+
+    def hand_over(self, lane: Lane, subject: Delivery) -> None:
+        """Put a subject into a lane's queue; where one is ``full`` then, ``make_room`` before the next.
+
+        Raises:
+            UsageError: the lane's key cannot be hashed.
+            Exception: what the lane's key raised.
+        """
+        if self._is_released:
+            return
+        workers = self._workers.get(lane.identity)
+        if workers is None:
+            workers = self._workers[lane.identity] = [
+                Worker(lane, self._handle, self._note_failure) for _ in range(lane.concurrency)
+            ]
+        worker = workers[_hash_of_key(lane, subject) % len(workers) if len(workers) > 1 else 0]
+        worker.add(subject)
+        if worker.is_full and worker not in self.full:
+            self.full.append(worker)
+
+    async def make_room(self) -> None:
+        """Wait until no queue is full any more, or the run stops."""
+        while self.full:
+            await self.full[-1].room()
+            self.full.pop()
+
+    def worker_of(self, task: "asyncio.Task[object] | None") -> Worker | None:
+        """Return the worker that a task is of; ``None`` for every task that is of none."""
+        return next((worker for worker in self._all() if worker.task is task), None)
+
+    async def give_way(self) -> None:
+        """Let the lanes work that have something to do: where bytes are always at hand, reading would never wait."""
+        if any(len(worker.backlog) for worker in self._all()):
+            await asyncio.sleep(0)
+
+    def dropped(self, *, at_end: bool = False) -> list[EventsDropped]:
+        """Return what lanes have dropped that keep up again; at the end, whatever was dropped."""
+        notices: list[EventsDropped] = []
+        for worker in self._all():
+            if worker.backlog.has_room or at_end:
+                dropped = worker.backlog.take_dropped()
+                if dropped.events:
+                    label = worker.lane.label
+                    notices.append(EventsDropped(lane=label, events=dropped.events, characters=dropped.characters))
+        return notices
+
+    async def drain(self) -> list[Worker]:
+        """Wait until everything is handled, and return the workers that took longer than their lane allows.
+
+        It ends early where a handler failed; ``raise_failures`` says so then.
+        """
+        began = asyncio.get_running_loop().time()
+        late: list[Worker] = []
+        for worker in list(self._all()):
+            timeout = worker.lane.drain_timeout
+            try:
+                async with asyncio.timeout_at(None if timeout is None else began + timeout):
+                    await worker.idle()
+            except TimeoutError:
+                late.append(worker)
+        return late
+
+    def raise_failures(self) -> None:
+        """Raise what handlers in lanes raised and nobody swallowed, if that was not done yet.
+
+        Raises:
+            Exception: the error of the one lane that failed, unchanged.
+            ExceptionGroup: several failed before the run had stopped.
+        """
+        raise_together([error for worker in self._all() if (error := worker.take_error()) is not None])
+
+    def release(self) -> None:
+        """Let nobody wait for a lane any longer, and hand nothing over any more: the run stops."""
+        self._is_released = True
+        for worker in self._all():
+            worker.release()
+
+    async def close(self) -> None:
+        """Cancel what the lanes still do, wait until they have ended, and raise as ``raise_failures`` does."""
+        await self.cancel()
+        self.raise_failures()
+
+    async def cancel(self) -> None:
+        """Cancel what the lanes still do, and wait until they have ended."""
+        self.release()
+        tasks = [worker.task for worker in self._all()]
+        for task in tasks:
+            task.cancel()
+        # A handler in a lane may be the one that ends the run: its own end is waited for by the run's owner.
+        others = [task for task in tasks if task is not asyncio.current_task()]
+        await asyncio.gather(*others, return_exceptions=True)
+
+    def _all(self) -> Iterator[Worker]:
+        for workers in self._workers.values():
+            yield from workers
+
+    def _note_failure(self, error: Exception) -> None:
+        self._stop(error)
+        self.release()
+
+
+def raise_together(errors: Sequence[Exception]) -> None:
+    """Raise the only error as it is, or several as one group; nothing where there is none."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ExceptionGroup("several lanes failed", errors)
+
+
+def _hash_of_key(lane: Lane, subject: Delivery) -> int:
+    try:
+        key = lane.key_of(subject)
+    except Exception as error:
+        error.add_note(f"raised by the key of {lane.label}")
+        raise
+    try:
+        return hash(key)
+    except TypeError as error:
+        raise UsageError(f"the key of {lane.label} must give something hashable, not {key!r}") from error

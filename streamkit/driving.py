@@ -1,0 +1,305 @@
+"""Who drives a run: one task at a time reads the stream, for its own sake and for everybody else who listens."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from functools import partial
+
+from streamkit.dispatch import Deliveries
+from streamkit.dispatch.lanes import Worker
+from streamkit.dispatch.table import NOBODY
+from streamkit.errors import UsageError
+from streamkit.events import EVENTS, InvalidEvent
+from streamkit.iteration import Tap
+from streamkit.outcome import Cancelled, Delivery
+from streamkit.staging import StagedStream
+from streamkit.stream import DELTA_TYPES, EventStream
+
+AnyStream = EventStream | StagedStream
+"""What a run can be driven from: a stream, as it is or behind stages."""
+
+logger = logging.getLogger("streamkit.driving")
+
+WARN_AFTER_SECONDS = 5.0
+"""How long an iterator that is full may hold a run up before that is logged."""
+
+
+class Driver:
+    """Takes events from a stream and gives them to handlers and iterators.
+
+    Whoever wants something, and finds that nobody drives, drives until it has what it wants; the others wait for what
+    is brought to them, or for their turn. So no task is needed, and a run that nobody listens to stands still.
+
+    Args:
+        stream: the events.
+        deliveries: the handlers.
+        stop: called with the error when a handler has failed, so that the run stops.
+    """
+
+    def __init__(self, stream: AnyStream, deliveries: Deliveries, *, stop: Callable[[Exception], None]) -> None:
+        self._stream = stream
+        self._deliveries = deliveries
+        self._stop = stop
+        self._taps: list[Tap] = []
+        # Those for which nothing more must be taken from the stream until they have room.
+        self._full: list[Tap] = []
+        self._driver: asyncio.Task[object] | None = None
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        # Those of lanes, which wait for what is brought to them, but never for their turn.
+        self._watching: deque[asyncio.Future[None]] = deque()
+        self.listeners_changed()
+
+    def attach(self, tap: Tap) -> None:
+        """Keep for a tap what it wants from now on."""
+        self._taps.append(tap)
+        self.listeners_changed()
+
+    def detach(self, tap: Tap) -> None:
+        """Keep nothing for a tap any more."""
+        self._remove(tap)
+        tap.close()
+
+    def listeners_changed(self) -> None:
+        """Find out anew which deltas nobody listens to."""
+        # A copy, for a forgotten iterator is detached at any moment.
+        classes = tuple(model for tap in tuple(self._taps) for model in tap.classes)
+        table = self._deliveries.table
+
+        def is_wanted(model: type) -> bool:
+            return table[model] is not NOBODY or issubclass(model, classes)
+
+        # Whether a delta is invalid shows only when it is decoded.
+        nothing = is_wanted(InvalidEvent)
+        names = () if nothing else (name for name in DELTA_TYPES if not is_wanted(EVENTS[name]))
+        self._stream.unwanted = frozenset(names)
+
+    def interrupt(self) -> None:
+        """Let everybody go on who waits for room or for an event: the run has ended."""
+        self._deliveries.lanes.release()
+        for tap in self._full:
+            tap.give_room()
+        self._wake_all()
+
+    def ensure_free(self) -> None:
+        """Raise ``UsageError`` where a task drives that cannot be waited for: the caller's own."""
+        if self._driver is not None and self._driver is asyncio.current_task():
+            raise UsageError(
+                "the run waits for this handler, and so the handler cannot wait for the run: do it in another task"
+            )
+
+    async def opened(self) -> None:
+        """Drive until the server has answered, or the run has ended; raises as ``to_end``."""
+        while self._stream.opened is None and self._stream.ending is None:
+            if self._may_drive():
+                await self._drive(self._fill)
+            else:
+                await self._wait(None)
+        self._wake_next()
+
+    async def to_end(self) -> None:
+        """Drive until the run has ended.
+
+        Raises:
+            Exception: what a handler raised and nobody swallowed.
+            UsageError: an inline handler asks, for which the run waits.
+        """
+        while self._stream.ending is None:
+            if self._may_drive():
+                await self._drive(self._drive_to_end)
+            else:
+                await self._wait(None)
+
+    async def next_for(self, tap: Tap) -> Delivery | None:
+        """Return the next of what a tap wants; ``None`` where the run has ended, or nobody is to ask any more.
+
+        Raises:
+            Exception: what a handler raised and nobody swallowed, or what the tap's own condition raised.
+            UsageError: an inline handler asks, for which the run waits; or the run had to go on without the iterator.
+        """
+        tap.reader = asyncio.current_task()
+        stream = self._stream
+        while not (tap.is_closed or self._is_cancelled()):
+            delivery = tap.take()
+            if delivery is not None or stream.ending is not None:
+                self._wake_next()
+                return delivery
+            if self._may_drive():
+                await self._drive(partial(self._drive_for, tap))
+            else:
+                await self._wait(tap)
+        self._wake_next()
+        return None
+
+    def _may_drive(self) -> bool:
+        """Tell whether this task may drive: nobody does, and it is of no lane, for which the run may have to wait."""
+        return self._driver is None and self._worker() is None
+
+    def _worker(self) -> Worker | None:
+        lanes = self._deliveries.lanes
+        return lanes.worker_of(asyncio.current_task()) if lanes else None
+
+    async def _drive(self, call: Callable[[], Awaitable[None]]) -> None:
+        self._driver = asyncio.current_task()
+        try:
+            await call()
+        except Exception as error:
+            self._stop(error)
+            raise
+        finally:
+            self._driver = None
+            self._wake_next()
+
+    async def _drive_to_end(self) -> None:
+        stream, deliveries, lanes = self._stream, self._deliveries, self._deliveries.lanes
+        while stream.ending is None:
+            if self._full or lanes.full:
+                await self._wait_for_room()
+                continue
+            delivery = stream.take()
+            if delivery is None:
+                await self._fill()
+                continue
+            # First, and without waiting: if this task is cancelled, the next one that drives goes on behind this event.
+            if self._taps:
+                self._share(delivery, None)
+            route = deliveries.table[type(delivery)]
+            for lane, _ in route.lanes:
+                lanes.hand_over(lane, delivery)
+            if route.inline:
+                await deliveries.call(route.inline, delivery)
+
+    async def _drive_for(self, tap: Tap) -> None:
+        """Drive until there is something for a tap, or the run has ended."""
+        stream, deliveries, lanes = self._stream, self._deliveries, self._deliveries.lanes
+        while stream.ending is None and not tap.has_something:
+            if self._full or lanes.full:
+                await self._wait_for_room()
+                continue
+            delivery = stream.take()
+            if delivery is None:
+                await self._fill()
+                continue
+            tap.offer_at_once(delivery)
+            if len(self._taps) > 1:
+                self._share(delivery, tap)
+            route = deliveries.table[type(delivery)]
+            for lane, _ in route.lanes:
+                lanes.hand_over(lane, delivery)
+            if route.inline:
+                await deliveries.call(route.inline, delivery)
+
+    def _is_cancelled(self) -> bool:
+        return isinstance(self._stream.ending, Cancelled)
+
+    async def _fill(self) -> None:
+        if self._deliveries.is_unsettled:
+            await self._deliveries.settle()
+        if self._taps and any(len(tap.backlog) for tap in self._taps):
+            # Where bytes are always at hand, reading would never let their readers work.
+            await asyncio.sleep(0)
+        opened = self._stream.opened
+        await self._stream.fill()
+        if self._stream.opened is not opened:
+            self._wake_all()
+
+    def _share(self, delivery: Delivery, own: Tap | None) -> None:
+        for tap in tuple(self._taps):
+            if tap is not own:
+                tap.offer(delivery)
+                if tap.backlog.must_wait and tap not in self._full:
+                    self._full.append(tap)
+
+    async def _wait_for_room(self) -> None:
+        """Wait until every lane and every tap that was full has room again, or the run has ended."""
+        await self._deliveries.lanes.make_room()
+        while self._full and self._stream.ending is None:
+            tap = self._full[-1]
+            if tap.is_closed or tap.backlog.has_room:
+                self._full.pop()
+            elif tap.reader is not None and tap.reader.done():
+                self._give_up(tap)
+            elif tap.reader is not None and tap.reader is self._driver:
+                raise UsageError(
+                    f"an iterator has {len(tap.backlog)} events waiting that only this task could read: aclose() the "
+                    "iterators that are read no more, or give them another when_full"
+                )
+            else:
+                await self._wait_for_room_in(tap)
+
+    async def _wait_for_room_in(self, tap: Tap) -> None:
+        loop = asyncio.get_running_loop()
+        warning = loop.call_later(WARN_AFTER_SECONDS, _warn, tap)
+        reader, room = tap.reader, tap.room_wanted()
+        wake = partial(_look_again, room)
+        if reader is not None:
+            reader.add_done_callback(wake)
+        try:
+            await room
+        finally:
+            warning.cancel()
+            if reader is not None:
+                reader.remove_done_callback(wake)
+
+    def _remove(self, tap: Tap) -> None:
+        if tap in self._taps:
+            self._taps.remove(tap)
+            self.listeners_changed()
+
+    def _give_up(self, tap: Tap) -> None:
+        self._full.remove(tap)
+        self._remove(tap)
+        tap.fail(
+            UsageError(
+                f"the run went on without this iterator: it had {len(tap.backlog)} events waiting when the task that "
+                "had read it was done; read an iterator in one task, or give it another when_full"
+            )
+        )
+
+    async def _wait(self, tap: Tap | None) -> None:
+        """Wait for one's turn to drive, or for what others bring to a tap."""
+        self.ensure_free()
+        waiter = asyncio.get_running_loop().create_future()
+        worker = self._worker()
+        waiting = self._waiting if worker is None else self._watching
+        # Whoever drives to the end comes first: the others need not drive then.
+        waiting.insert(0 if tap is None else len(waiting), waiter)
+        if tap is not None:
+            tap.waiters.add(waiter)
+        try:
+            with nullcontext() if worker is None else worker.waiting_for_run():
+                await waiter
+        except asyncio.CancelledError:
+            self._wake_next()
+            raise
+        finally:
+            if waiter in waiting:
+                waiting.remove(waiter)
+            if tap is not None:
+                tap.waiters.discard(waiter)
+
+    def _wake_next(self) -> None:
+        """Give the turn to the next one who waits for it; where the run has ended, let everybody see that."""
+        while self._driver is None and self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                if self._stream.ending is None:
+                    return
+        if self._stream.ending is not None:
+            self._wake_all()
+
+    def _wake_all(self) -> None:
+        for waiter in (*self._waiting, *self._watching):
+            _look_again(waiter, None)
+
+
+def _look_again(waiter: "asyncio.Future[None]", _: object) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def _warn(tap: Tap) -> None:
+    names = ", ".join(model.__name__ for model in tap.classes)
+    logger.warning("a run waits for an iterator over %s, which is full: nobody has read it for a while", names)
