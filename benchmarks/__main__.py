@@ -3,7 +3,18 @@
 import argparse
 from collections.abc import Callable, Mapping
 
-from benchmarks import accumulation, decoding, importing, large_frames, many_streams, paced, saturated
+from benchmarks import (
+    accumulation,
+    decoding,
+    handlers,
+    importing,
+    lanes,
+    large_frames,
+    many_streams,
+    paced,
+    saturated,
+    unwanted,
+)
 from benchmarks.effort import FULL, QUICK, Effort
 from benchmarks.processes import ROOT
 from benchmarks.report import Row, as_text, write
@@ -13,6 +24,9 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 MEASUREMENTS: Mapping[str, Callable[[Effort], list[Row]]] = {
     "saturated": saturated.rows,
     "paced": paced.rows,
+    "unwanted": unwanted.rows,
+    "handlers": handlers.rows,
+    "lanes": lanes.rows,
     "decoding": decoding.rows,
     "accumulation": accumulation.rows,
     "large-frames": large_frames.rows,

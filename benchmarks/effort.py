@@ -21,6 +21,8 @@ class Effort:
     """How fast each of these comes; slow enough that the first has not ended when the last is opened."""
     deltas: int
     """Deltas of the long text that is accumulated; the short one has a hundredth of it."""
+    lane_deltas: int
+    """Deltas of a stream that a lane has a slow handler for."""
     frame_bytes: int
     """Size of the large frame."""
 
@@ -33,6 +35,7 @@ FULL = Effort(
     open_streams=5000,
     open_events_per_second=1.0,
     deltas=200_000,
+    lane_deltas=1_000_000,
     frame_bytes=16 * 1024 * 1024,
 )
 QUICK = Effort(
@@ -43,5 +46,6 @@ QUICK = Effort(
     open_streams=500,
     open_events_per_second=5.0,
     deltas=100_000,
+    lane_deltas=100_000,
     frame_bytes=8 * 1024 * 1024,
 )

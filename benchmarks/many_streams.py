@@ -1,12 +1,11 @@
 """Thousands of streams open in one process: all of them complete, and none takes much memory."""
 
 import asyncio
-import resource
-import sys
 
 from benchmarks.clients.with_streamkit import open_client
 from benchmarks.effort import Effort
 from benchmarks.loops import ASYNCIO, run_on
+from benchmarks.memory import peak_kibibytes
 from benchmarks.processes import Job, measure, server
 from benchmarks.report import Bounded, Row
 from benchmarks.wire import Shape
@@ -56,17 +55,12 @@ async def _kibibytes_per_stream(url: str, streams: int, shape: Shape) -> float:
     census = _Census()
     async with open_client(url) as client:
         await _run_all(client, census, 1, Shape(TOKENS))
-        before = _peak_kibibytes()
+        before = peak_kibibytes()
         await _run_all(client, census, streams, shape)
     if census.most < streams:
         raise RuntimeError(f"only {census.most} of {streams} streams were open at once: the machine is too slow")
-    return (_peak_kibibytes() - before) / (streams - 1)
+    return (peak_kibibytes() - before) / (streams - 1)
 
 
 async def _run_all(client: Client, census: _Census, streams: int, shape: Shape) -> None:
     await asyncio.gather(*(client.run(census.dispatcher, **shape.request()) for _ in range(streams)))
-
-
-def _peak_kibibytes() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1024 if sys.platform == "darwin" else peak

@@ -7,7 +7,8 @@ import resource
 import sys
 
 
-def _figure(name: str, arguments: str) -> float | None:
+def figure_of(name: str, arguments: str) -> float | None:
+    """Call a function, ``module:name``, with arguments in JSON; ``None`` where it needs what is not installed."""
     module, _, function = name.partition(":")
     try:
         return float(getattr(importlib.import_module(module), function)(**json.loads(arguments)))
@@ -28,4 +29,4 @@ if __name__ == "__main__":
     raise_file_limit()
     # A stream that is not paced does come all at once, which streamkit would warn of each time.
     logging.getLogger("streamkit").setLevel(logging.ERROR)
-    print(json.dumps(_figure(*sys.argv[1:])))
+    print(json.dumps(figure_of(*sys.argv[1:])))

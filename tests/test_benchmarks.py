@@ -1,12 +1,17 @@
 """The benchmarks run; what they measure is nothing that a test could state."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from benchmarks import importing, many_streams, paced, processes, saturated, unwanted
 from benchmarks.__main__ import MEASUREMENTS, PAGE
 from benchmarks.effort import Effort
 from benchmarks.report import BEGIN, END, HEADINGS, Bounded, Compared, Row, as_markdown, as_text, write
+from benchmarks.worker import figure_of
 
 TINY = Effort(
     rounds=1,
@@ -16,15 +21,46 @@ TINY = Effort(
     open_streams=3,
     open_events_per_second=50.0,
     deltas=1000,
+    lane_deltas=2000,
     frame_bytes=64 * 1024,
 )
 
 
+def measure_here(*arguments: str) -> str:
+    """Measure in this process, which has imported the peers, what ``processes.python`` has a new one measure."""
+    assert arguments[:2] == ("-m", "benchmarks.worker")
+    return json.dumps(figure_of(*arguments[2:]))
+
+
+@pytest.fixture(scope="module")
+def url() -> Generator[str]:
+    with processes.server() as url:
+        yield url
+
+
+@pytest.fixture
+def in_one_process(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def shared_server() -> Generator[str]:
+        yield url
+
+    monkeypatch.setattr(processes, "python", measure_here)
+    for module in (many_streams, paced, saturated, unwanted):
+        monkeypatch.setattr(module, "server", shared_server)
+
+
+@pytest.mark.usefixtures("in_one_process")
 @pytest.mark.parametrize("rows", MEASUREMENTS.values(), ids=MEASUREMENTS)
 def test_every_measurement_gives_figures_of_streamkit(rows: Callable[[Effort], list[Row]]) -> None:
     table = [dict(zip(HEADINGS, row.cells(), strict=True)) for row in rows(TINY)]
     assert table
     assert "not installed" not in {cells["streamkit"] for cells in table if "uvloop" not in cells["measured"]}
+
+
+def test_a_figure_is_measured_in_a_process_of_its_own() -> None:
+    figure = processes.measure(processes.Job(importing.milliseconds, {"module": "json"}))
+    assert figure is not None
+    assert figure > 0
 
 
 @pytest.mark.parametrize(
@@ -42,7 +78,7 @@ def test_a_row_says_whether_its_budget_is_met(row: Row, ends: tuple[str, ...]) -
     assert row.cells() == ("a", *ends)
 
 
-def test_writing_replaces_what_stands_between_the_markers(tmp_path) -> None:
+def test_writing_replaces_what_stands_between_the_markers(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
     rows = [Bounded("a", "µs", 1.0, 2.0)]

@@ -14,6 +14,7 @@ OpenClient = Callable[[str], AbstractAsyncContextManager[Consume]]
 """Opens a client for a base URL."""
 
 STREAMKIT = "streamkit"
+STREAMKIT_AT_END = "streamkit, for the end alone"
 FLOOR = "floor"
 THROW_AWAY = "aiohttp, thrown away"
 HTTPX_SSE = "httpx + httpx-sse + json.loads"
@@ -22,6 +23,7 @@ OPENAI_STREAM = "openai responses.stream"
 
 _PLACES = {
     STREAMKIT: "with_streamkit:dispatching",
+    STREAMKIT_AT_END: "with_streamkit:awaiting_the_end",
     FLOOR: "bare_aiohttp:floor",
     THROW_AWAY: "bare_aiohttp:throwing_away",
     HTTPX_SSE: "with_httpx_sse:untyped",
