@@ -1,5 +1,6 @@
 """Everything that is shown to users runs: the examples, and each Python block of the README and the documentation."""
 
+import json
 import os
 import re
 import sys
@@ -30,9 +31,15 @@ SCRIPTS = {
         r"2 calls in resp_",
         r"unfinished calls: \[\]",
     ),
+    "typed_state.py": (
+        r"timing\(preview \[tool='get_weather'\]\)",
+        r"ada: Completed, \['function_call'\], \{\"location\":\"Paris\"\}",
+        r"grace: Completed, \['reasoning', 'message'\], no call",
+    ),
     "many_streams.py": (r"200 of 200 streams completed", r"200 response\.created"),
 }
 SERVICES = ("aiohttp_service.py", "fastapi_service.py")
+WITH_LANES = "fastapi_lanes.py"
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -45,7 +52,7 @@ def python(example: str) -> list[str]:
 
 
 def test_every_example_is_executed() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {*SCRIPTS, *SERVICES}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {*SCRIPTS, *SERVICES, WITH_LANES}
 
 
 @pytest.mark.anyio
@@ -128,6 +135,28 @@ async def test_a_service_brings_its_own_server(example: str) -> None:
         assert (await answer.content.readany()).decode().startswith("You")
 
 
+@pytest.mark.anyio
+async def test_a_service_with_a_lane_streams_at_its_pace_and_keeps_all_of_it() -> None:
+    async with (
+        LocalServer(scenario="long-text", tokens_per_second=1000) as server,
+        serving(WITH_LANES, OPENAI_BASE_URL=server.url) as service,
+        aiohttp.ClientSession() as browser,
+    ):
+        async with browser.get(f"{service.url}/chat", params={"user": "ada"}) as answer:
+            assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+            events = (await answer.text()).split("\n\n")
+        texts = [json.loads(event.removeprefix("data: ")) for event in events if event.startswith("data: ")]
+        assert "".join(texts).startswith("A river begins")
+        assert events[-2:] == ["event: done\ndata:", ""]
+        kept = await service.line_with(r"^resp_\w+ of ada: Completed, (\d+) characters in (\d+) rows$")
+        assert int(kept[1]) == len("".join(texts))
+        assert int(kept[2]) < len(texts)
+        async with browser.get(f"{service.url}/chat") as answer:
+            await answer.content.readany()
+            answer.close()
+        await service.line_with(r"^resp_\w+ of guest: Cancelled")
+
+
 @pytest.fixture
 def model_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(LocalServer()) as server:
@@ -156,6 +185,13 @@ def snippets() -> list[object]:
 def test_a_block_of_the_documentation_runs(path: Path, line: int, code: str) -> None:
     # The empty lines give a traceback the document's own line numbers.
     exec(compile("\n" * (line - 1) + code, str(path), "exec"), {"__name__": "__main__"})
+
+
+def test_the_explanation_in_the_documentation_is_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    page = ROOT / "docs" / "handlers.md"
+    code = next(code for _, code in blocks(page, "python") if "explain()" in code)
+    exec(code, {"__name__": "__main__"})
+    assert capsys.readouterr().out in {text for _, text in blocks(page, "text")}
 
 
 def test_the_readme_has_blocks_to_run() -> None:
