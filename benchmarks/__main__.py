@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from benchmarks import (
     accumulation,
     decoding,
+    growing_json,
     handlers,
     importing,
     lanes,
@@ -30,6 +31,7 @@ MEASUREMENTS: Mapping[str, Callable[[Effort], list[Row]]] = {
     "decoding": decoding.rows,
     "accumulation": accumulation.rows,
     "large-frames": large_frames.rows,
+    "growing-json": growing_json.rows,
     "importing": importing.rows,
     "many-streams": many_streams.rows,
 }

@@ -7,6 +7,7 @@ from streamkit.context import Run
 from streamkit.cursor import Retry
 from streamkit.dispatch import CallNext, Dispatcher, Lane, StreamHandler, on
 from streamkit.errors import StreamkitError, UsageError
+from streamkit.ledger import Ledger, ToolCall
 from streamkit.limits import Limits
 from streamkit.outcome import (
     Cancelled,
@@ -26,11 +27,16 @@ from streamkit.outcome import (
     ResponseFailedError,
     ResponseIncompleteError,
     Restarted,
+    ToolCalled,
+    ToolReturned,
     UnfinishedResponse,
 )
+from streamkit.parsed import InvalidOutput, ParsedResponse
 from streamkit.response import Response
+from streamkit.rounds import TooManyRounds
 from streamkit.run import StreamRun
 from streamkit.stage import Passage, Stage
+from streamkit.verdict import Moderated, Verdict
 
 __version__ = "0.1.0"
 
@@ -47,10 +53,14 @@ __all__ = [
     "HandlerBlocked",
     "HandlerFailed",
     "Incomplete",
+    "InvalidOutput",
     "Lane",
+    "Ledger",
     "Limits",
+    "Moderated",
     "Opened",
     "Outcome",
+    "ParsedResponse",
     "Passage",
     "Reconnecting",
     "Response",
@@ -66,8 +76,13 @@ __all__ = [
     "StreamRun",
     "StreamkitError",
     "Timeouts",
+    "TooManyRounds",
+    "ToolCall",
+    "ToolCalled",
+    "ToolReturned",
     "UnfinishedResponse",
     "UsageError",
+    "Verdict",
     "on",
 ]
 

@@ -1,42 +1,53 @@
-"""The client: one server that speaks the Responses API, and the runs that its responses are."""
+"""The client: one server that speaks Responses or Chat Completions, and the runs that its responses are."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 from weakref import WeakSet
 
 import aiohttp
-from pydantic_core import PydanticSerializationError, to_json
 from yarl import URL
 
+from streamkit.api import RESPONSES, Api, api_at, api_named, json_body
 from streamkit.clocks import Timeouts
 from streamkit.codec import decode, decode_strictly
+from streamkit.context import ApiName
 from streamkit.cursor import Cursor, Retry
 from streamkit.dispatch.on import State
 from streamkit.errors import UsageError
+from streamkit.ledger import ToolCall
 from streamkit.limits import Limits
-from streamkit.response import Response
+from streamkit.parsed import Parsed, ParsedResponse
+from streamkit.rounds import ToolLoop, tool_loop
 from streamkit.run import Handlers, StreamRun
+from streamkit.schema import OutputType, output_type
 from streamkit.source import Background, Source
 from streamkit.sources.cassette import Cassette
 from streamkit.sources.http import HttpSource, ResponsesApi
 from streamkit.sources.recording import Recording
 from streamkit.sources.redaction import HttpRequest
 from streamkit.stage import Stage
+from streamkit.structured import Conclusion, with_format
+from streamkit.toolbox import AnyTool, Approve, Toolbox, ToolErrorPolicy, ToolOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 DEFAULT_RETRY = Retry()
 
 
 class Client:
-    """Streams responses from one server that speaks the Responses API.
+    """Streams responses from one server that speaks the Responses API, or Chat Completions.
 
     Use it as ``async with Client() as client`` and share it: it keeps connections open between requests.
 
     Args:
-        base_url: the address up to and without ``/responses``; by default ``OPENAI_BASE_URL``, else OpenAI's own.
+        base_url: the address up to and without ``/responses`` or ``/chat/completions``; by default
+            ``OPENAI_BASE_URL``, else OpenAI's own.
         api_key: by default ``OPENAI_API_KEY``. A server on this machine needs none.
         organization, project: sent as ``OpenAI-Organization`` and ``OpenAI-Project``.
         headers: sent with every request; they replace headers of the same name.
@@ -78,7 +89,7 @@ class Client:
         self._closed = False
         self._runs: WeakSet[StreamRun[object]] = WeakSet()
         self._limits = limits or Limits()
-        self._decode = decode_strictly if strict else decode
+        self._strict = strict
 
     def stream(
         self,
@@ -90,8 +101,17 @@ class Client:
         record: str | os.PathLike[str] | None = None,
         state: State | None = None,
         stages: Sequence[Stage] = (),
+        api: ApiName = "responses",
+        text_format: "TypeForm[Parsed] | None" = None,
+        tools: Sequence[AnyTool] | None = None,
+        max_rounds: int = 8,
+        max_parallel_tools: int = 8,
+        early: bool = True,
+        on_tool_error: ToolErrorPolicy = "tell",
+        approve: Approve | None = None,
+        ledger: Iterable[ToolCall] = (),
         **request: object,
-    ) -> StreamRun[State]:
+    ) -> StreamRun[State, ParsedResponse[Parsed]]:
         """Prepare a run; nothing is sent until it is entered with ``async with`` and driven.
 
         With ``background=True`` in the request the response goes on at the server when the stream is cut; the run takes
@@ -107,25 +127,55 @@ class Client:
             record: a file to write the stream into as it comes, for ``replay``; it is overwritten, and holds no secret.
             state: what ``run.state`` is for handlers; by default an empty ``SimpleNamespace``.
             stages: what stands between the stream and its handlers, such as ``smooth()``, one behind the other.
+            api: ``"chat"`` asks for a chat completion, with the same parameters and the same events, from servers that
+                know no responses.
+            text_format: what the answer is to be: a model, a dataclass, a ``TypedDict``, ``list[Model]``, … A strict
+                JSON schema of it is asked for, and ``response.parsed`` is the answer as a value of it.
+            tools: functions that run here, plain or made by ``tool`` or ``custom_tool``, and tools as in the API
+                reference. As long as a response calls one that runs here, the run goes on with a further response that
+                gets the outputs, through the same handlers; a call of any other tool ends it, for you to answer.
+            max_rounds: how many responses there may be.
+            max_parallel_tools: how many tools may run at the same time.
+            early: a tool begins to run as soon as its call is whole; else, and with ``restart``, when the response is.
+            on_tool_error: wrong arguments, an unknown tool, an exception, a timeout: ``"tell"`` the model, ``"raise"``,
+                or a function of the ``ToolCall`` and the error that returns what the model is told.
+            approve: an ``async`` function of the ``ToolCall`` that is asked before each call of tools that run here,
+                and of MCP tools that need approval. ``True`` lets it be made; ``False``, or a text for the model,
+                refuses it.
+            ledger: the calls that an earlier run has attempted, such as ``outcome.ledger``: none is executed again.
             request: the body of the request, as in OpenAI's API reference: ``model``, ``input``, ``tools``, …
-                Models of this package, such as the items of an earlier response, may stand in ``input``.
+                Models of this package, such as the items of an earlier response, may stand in ``input``. A chat may be
+                given its ``messages`` instead, and what else only chats have.
 
         Raises:
             UsageError: there is no API key for a server that is not on this machine, the client is closed, or the
-                request cannot be written as JSON.
+                request cannot be written as JSON, or has no counterpart in a chat; or the answer cannot be of the
+                ``text_format``, or a function be a tool.
         """
-        api = self._api(extra_headers, timeouts)
-        body = _body(request)
-        asked = HttpRequest(method="POST", url=str(api.address("responses")), headers=api.headers, body=body)
-        background = request.get("background") is True
+        chosen, output, toolbox = api_named(api), _output_of(text_format), Toolbox(tools)
+        asked = with_format(toolbox.into(request), output)
+        server = self._api(extra_headers, timeouts)
+        options = ToolOptions(
+            max_rounds=max_rounds,
+            max_parallel=max_parallel_tools,
+            early=early and restart == "never",
+            on_error=on_tool_error,
+            approve=approve,
+        )
+        ask = partial(_asking, chosen, server=server, record=None)
+        loop = tool_loop(asked, ask, toolbox, options, ledger=ledger, whole=not chosen.keeps_responses)
+        _ensure_one_response(record, loop)
         return self._run(
-            *_recorded(HttpSource(api, body, background=background), api if background else None, record, asked),
+            *_asking(chosen, asked, server, record),
+            api=chosen,
+            loop=loop,
             timeouts=timeouts,
             retry=retry,
             restart=restart == "allowed",
             model=request.get("model"),
             state=state,
             stages=stages,
+            output=output,
         )
 
     def resume(
@@ -139,7 +189,16 @@ class Client:
         record: str | os.PathLike[str] | None = None,
         state: State | None = None,
         stages: Sequence[Stage] = (),
-    ) -> StreamRun[State]:
+        text_format: "TypeForm[Parsed] | None" = None,
+        tools: Sequence[AnyTool] | None = None,
+        max_rounds: int = 8,
+        max_parallel_tools: int = 8,
+        early: bool = True,
+        on_tool_error: ToolErrorPolicy = "tell",
+        approve: Approve | None = None,
+        ledger: Iterable[ToolCall] = (),
+        **request: object,
+    ) -> StreamRun[State, ParsedResponse[Parsed]]:
         """Prepare a run that takes up a background response, in this process or another than began it.
 
         Args:
@@ -152,15 +211,33 @@ class Client:
             record: a file to write the stream into as it comes; it is overwritten, and holds no secret.
             state: what ``run.state`` is for handlers.
             stages: what stands between the stream and its handlers, one behind the other.
+            text_format: what the answer was asked to be.
+            tools, max_rounds, max_parallel_tools, early, on_tool_error, approve: as for ``stream``; tools that run here
+                must be given again.
+            ledger: the calls that the run before this one has attempted. Those that have an output are answered with
+                it. Of others the model is told that they may have been executed: none is executed again.
+            request: what further responses are asked with, besides ``model``, which is that of this one by default.
 
         Raises:
-            UsageError: there is no API key for a server that is not on this machine, the client is closed, or
-                ``response_id`` cannot be the name of a response.
+            UsageError: there is no API key for a server that is not on this machine, the client is closed,
+                ``response_id`` cannot be the name of a response, or a function cannot be a tool.
         """
         if not response_id or response_id in {".", ".."} or "/" in response_id:
             raise UsageError(f"{response_id!r} is no response id")
         api = self._api(extra_headers, timeouts)
         asked = HttpRequest(method="GET", url=str(api.address(f"responses/{response_id}")), headers=api.headers)
+        output, toolbox = _output_of(text_format), Toolbox(tools)
+        options = ToolOptions(
+            max_rounds=max_rounds,
+            max_parallel=max_parallel_tools,
+            early=early,
+            on_error=on_tool_error,
+            approve=approve,
+        )
+        following = with_format(toolbox.into({"background": True, **request}), output)
+        ask = partial(_asking, RESPONSES, server=api, record=None)
+        loop = tool_loop(following, ask, toolbox, options, ledger=ledger)
+        _ensure_one_response(record, loop)
         return self._run(
             *_recorded(HttpSource(api, None, background=True), api, record, asked),
             cursor=Cursor(response_id, after),
@@ -168,6 +245,8 @@ class Client:
             retry=retry,
             state=state,
             stages=stages,
+            output=output,
+            loop=loop,
         )
 
     def replay(
@@ -180,8 +259,10 @@ class Client:
         restart: Literal["never", "allowed"] = "never",
         state: State | None = None,
         stages: Sequence[Stage] = (),
+        api: ApiName | None = None,
+        text_format: "TypeForm[Parsed] | None" = None,
         **request: object,
-    ) -> StreamRun[State]:
+    ) -> StreamRun[State, ParsedResponse[Parsed]]:
         """Prepare a run that gets from a recording what the recorded run got from the server; nothing is sent.
 
         Attempts that failed are made again, as they were then, if the retry policy is the same.
@@ -194,18 +275,23 @@ class Client:
             restart: whether the recorded run was allowed to request the response anew.
             state: what ``run.state`` is for handlers.
             stages: what stands between the stream and its handlers, one behind the other.
+            api: which API the stream is of; by default the one that was asked, which only ``record`` writes down.
+            text_format: what the answer was asked to be; it is part of what is asked, where that is given.
             request: what is asked, to make sure that it is what was asked then; none of it to replay whatever it was.
 
         Raises:
             UsageError: the recording cannot be read, or another request was recorded.
         """
         cassette = Cassette(path, speed=speed)
+        chosen = api_at(cassette.url) if api is None else api_named(api)
+        output = _output_of(text_format)
         if request:
-            cassette.check_request(_body(request))
+            cassette.check_request(chosen.body(with_format(request, output)))
         policy = self.retry if retry == "default" else retry
         return self._run(
             cassette,
             cassette if cassette.background else None,
+            api=chosen,
             cursor=cassette.cursor,
             timeouts=timeouts,
             retry=policy if speed or policy is None else _without_waits(policy),
@@ -213,6 +299,7 @@ class Client:
             model=request.get("model"),
             state=state,
             stages=stages,
+            output=output,
         )
 
     async def run(
@@ -225,12 +312,23 @@ class Client:
         record: str | os.PathLike[str] | None = None,
         state: State | None = None,
         stages: Sequence[Stage] = (),
+        api: ApiName = "responses",
+        text_format: "TypeForm[Parsed] | None" = None,
+        tools: Sequence[AnyTool] | None = None,
+        max_rounds: int = 8,
+        max_parallel_tools: int = 8,
+        early: bool = True,
+        on_tool_error: ToolErrorPolicy = "tell",
+        approve: Approve | None = None,
+        ledger: Iterable[ToolCall] = (),
         **request: object,
-    ) -> Response:
+    ) -> ParsedResponse[Parsed]:
         """Stream one response through handlers and return it; the arguments are those of ``stream``.
 
         Raises:
             UnfinishedResponse: the response did not complete; the subclass says how it ended.
+            InvalidOutput: the answer does not fit the ``text_format``.
+            TooManyRounds: the model calls tools still in the last response that ``max_rounds`` allows.
             UsageError: as ``stream``.
             Exception: whatever a handler raised, unchanged.
         """
@@ -242,10 +340,37 @@ class Client:
             record=record,
             state=state,
             stages=stages,
+            api=api,
+            text_format=text_format,
+            tools=tools,
+            max_rounds=max_rounds,
+            max_parallel_tools=max_parallel_tools,
+            early=early,
+            on_tool_error=on_tool_error,
+            approve=approve,
+            ledger=ledger,
             **request,
         )
         async with run:
             return await run.dispatch(*handlers)
+
+    async def post_json(self, path: str, body: Mapping[str, object]) -> bytes:
+        """Send a request in JSON to another endpoint of the server, once, and return the body of the answer.
+
+        ``await client.post_json("moderations", {"input": "…"})`` asks the moderation endpoint. Nothing is retried; the
+        clocks ``connect`` and ``first_event`` limit how long it takes.
+
+        Args:
+            path: below the base address, without a slash at its beginning.
+            body: what is sent.
+
+        Raises:
+            ServerError: the server refused, or its answer is too large to be one.
+            TransportError: there is no answer.
+            UsageError: there is no API key for a server that is not on this machine, the client is closed, or the body
+                cannot be written as JSON.
+        """
+        return await self._api(None, None).post_json(path, json_body(body))
 
     async def aclose(self) -> None:
         """Cancel the runs that are still open, and close the session unless it was given."""
@@ -277,6 +402,7 @@ class Client:
         source: Source,
         background: Background | None,
         *,
+        api: Api = RESPONSES,
         timeouts: Timeouts | None,
         retry: Retry | Literal["default"] | None,
         cursor: Cursor | None = None,
@@ -284,8 +410,10 @@ class Client:
         model: object = None,
         state: State | None = None,
         stages: Sequence[Stage] = (),
-    ) -> StreamRun[State]:
-        run = StreamRun(
+        output: OutputType[Parsed] | None,
+        loop: ToolLoop | None = None,
+    ) -> StreamRun[State, ParsedResponse[Parsed]]:
+        run: StreamRun[State, ParsedResponse[Parsed]] = StreamRun(
             source,
             cursor=cursor,
             background=background,
@@ -293,11 +421,15 @@ class Client:
             retry=self.retry if retry == "default" else retry,
             restart=restart,
             limits=self._limits,
-            decode=self._decode,
+            decode=decode_strictly if self._strict else decode,
+            translator=api.strict_translator if self._strict else api.translator,
             model=model if isinstance(model, str) else None,
             base_url=self.base_url,
+            api=api.name,
             state=state,
             stages=stages,
+            loop=loop,
+            conclude=Conclusion(output),
         )
         self._runs.add(run)
         return run
@@ -355,6 +487,26 @@ def _is_local(host: str) -> bool:
     return host in {"localhost", "::1"} or host.startswith("127.") or host.endswith(".localhost")
 
 
+def _output_of(text_format: "TypeForm[Parsed] | None") -> OutputType[Parsed] | None:
+    return None if text_format is None else output_type(text_format)
+
+
+def _asking(
+    api: Api, request: Mapping[str, object], server: ResponsesApi, record: str | os.PathLike[str] | None
+) -> tuple[Source, Background | None]:
+    """Return the source and the background of a run that asks for a response, recorded where a path is given."""
+    body = api.body(request)
+    background = server if request.get("background") is True else None
+    source = HttpSource(server, body, background=background is not None, path=api.path)
+    asked = HttpRequest(method="POST", url=str(server.address(api.path)), headers=server.headers, body=body)
+    return _recorded(source, background, record, asked)
+
+
+def _ensure_one_response(record: str | os.PathLike[str] | None, loop: ToolLoop | None) -> None:
+    if record is not None and loop is not None:
+        raise UsageError("record=... holds one response, and tools lead to several: leave one of the two out")
+
+
 def _recorded(
     source: Source, background: Background | None, path: str | os.PathLike[str] | None, request: HttpRequest
 ) -> tuple[Source, Background | None]:
@@ -367,12 +519,3 @@ def _recorded(
 
 def _without_waits(retry: Retry) -> Retry:
     return replace(retry, first_delay=0.0, longest_delay=0.0, longest_retry_after=0.0, poll_every=0.0)
-
-
-def _body(request: dict[str, object]) -> bytes:
-    if request.get("stream", True) is not True:
-        raise UsageError("streamkit always streams: leave out stream=False")
-    try:
-        return to_json({**request, "stream": True}, exclude_none=True)
-    except PydanticSerializationError as error:
-        raise UsageError(f"the request cannot be written as JSON: {error}") from error

@@ -56,12 +56,16 @@ def decode(frame: Frame) -> Event:
 
 
 def decode_strictly(frame: Frame) -> Event:
-    """Return the event of a frame like ``decode``, but accept no ``InvalidEvent``.
+    """Return the event of a frame like ``decode``, but accept no ``InvalidEvent``; raises as ``valid``."""
+    return valid(decode(frame))
+
+
+def valid(event: Event) -> Event:
+    """Return an event unless it is an ``InvalidEvent``.
 
     Raises:
-        InvalidEventError: the frame is not JSON, or does not have the shape of the type it claims.
+        InvalidEventError: its frame was not JSON, or did not have the shape of the type it claims.
     """
-    event = decode(frame)
     if isinstance(event, InvalidEvent):
         name = event.type or "an event without a type"
         raise InvalidEventError(f"{name} does not fit its model: {event.error}", type=event.type, raw=event.raw)
@@ -102,7 +106,7 @@ def _decode_object(frame: Frame, data: dict[str, Any]) -> Event:
         return model.model_validate({**data, "type": name})
     except ValidationError as error:
         number = _number_in(data)
-        return InvalidEvent(type=name, raw=frame.data, error=_one_line(error), data=data, sequence_number=number)
+        return InvalidEvent(type=name, raw=frame.data, error=in_one_line(error), data=data, sequence_number=number)
 
 
 def _number_in(data: dict[str, Any]) -> int | None:
@@ -126,6 +130,7 @@ def _name_of(frame: Frame) -> str:
     return "" if frame.event == _UNNAMED else frame.event
 
 
-def _one_line(error: ValidationError) -> str:
+def in_one_line(error: ValidationError) -> str:
+    """Return what pydantic found wrong with an event, field by field, without the values."""
     entries = error.errors(include_url=False, include_context=False, include_input=False)
     return "; ".join(f"{'.'.join(map(str, entry['loc'])) or 'event'}: {entry['msg']}" for entry in entries)

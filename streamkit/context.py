@@ -2,17 +2,22 @@
 
 from abc import ABC, abstractmethod
 from types import SimpleNamespace
-from typing import Generic
+from typing import Generic, Literal
 
 from typing_extensions import TypeVar
 
 from streamkit.events import ItemEvent
 from streamkit.items import OutputItem
+from streamkit.ledger import Ledger
 from streamkit.response import Response
 from streamkit.stats import RunStats
 
 State_co = TypeVar("State_co", covariant=True, default=SimpleNamespace)
 """What ``run.state`` is."""
+
+
+ApiName = Literal["responses", "chat"]
+"""The APIs that a server may speak: Responses, and Chat Completions."""
 
 
 class Run(ABC, Generic[State_co]):
@@ -23,11 +28,24 @@ class Run(ABC, Generic[State_co]):
     ``Run[object]``.
     """
 
-    def __init__(self, *, state: State_co, model: str | None = None, base_url: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        state: State_co,
+        model: str | None = None,
+        base_url: str | None = None,
+        api: ApiName = "responses",
+    ) -> None:
         self.model = model
         """The model that was asked for, where the run knows it; a resumed run does not."""
         self.base_url = base_url
         """The address of the API that is asked, where the run has one."""
+        self.api: ApiName = api
+        """Which API is asked; handlers get the same events from both."""
+        self.round = 1
+        """Which response of the run is being streamed; those after the first follow the calls of tools."""
+        self.ledger = Ledger()
+        """The calls of tools that run here, as far as they were attempted."""
         self._state = state
 
     @property

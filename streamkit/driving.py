@@ -14,11 +14,7 @@ from streamkit.errors import UsageError
 from streamkit.events import EVENTS, InvalidEvent
 from streamkit.iteration import Tap
 from streamkit.outcome import Cancelled, Delivery
-from streamkit.staging import StagedStream
-from streamkit.stream import DELTA_TYPES, EventStream
-
-AnyStream = EventStream | StagedStream
-"""What a run can be driven from: a stream, as it is or behind stages."""
+from streamkit.stream import DELTA_TYPES, AnyStream
 
 logger = logging.getLogger("streamkit.driving")
 

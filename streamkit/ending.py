@@ -40,7 +40,7 @@ def error_at_end_of_bytes(*, events: int, body_head: bytes, opened: Opened) -> S
         return ConnectionLost(f"{opened.url} answered, then closed the stream {what}", body_head=body_head)
     return NotAnEventStream(
         f"{opened.url} answered with {content_type or 'no content type'} instead of an event stream, beginning "
-        f"{shown(text)!r}; check that base_url points at a Responses API that streams",
+        f"{shown(text)!r}; check that base_url points at an API that streams",
         content_type=content_type,
         body_head=body_head,
         status=opened.status,

@@ -10,14 +10,15 @@ from streamkit.backlog import Backlog, WhenFull, open_backlog
 from streamkit.dispatch.names import did_you_mean
 from streamkit.dispatch.selection import EventName, select_iterable
 from streamkit.errors import UsageError
-from streamkit.outcome import Delivery, Opened, Reconnecting, Restarted
+from streamkit.outcome import Delivery, Opened, Reconnecting, Restarted, ToolCalled, ToolReturned
+from streamkit.verdict import Moderated
 
 E = TypeVar("E")
 E_co = TypeVar("E_co", covariant=True)
 A = TypeVar("A", bound=ev.Event)
 B = TypeVar("B", bound=ev.Event)
 C = TypeVar("C", bound=ev.Event)
-N = TypeVar("N", bound=Opened | Reconnecting | Restarted)
+N = TypeVar("N", bound=Opened | Reconnecting | Restarted | Moderated | ToolCalled | ToolReturned)
 
 MAX_EVENTS = 1024
 MAX_BYTES = 8 * 1024 * 1024

@@ -5,13 +5,18 @@ from dataclasses import dataclass
 
 from streamkit.errors import ServerError, StreamkitError
 from streamkit.events import Event
+from streamkit.ledger import ToolCall
+from streamkit.parsed import InvalidOutput, ParsedResponse
 from streamkit.response import Response
+from streamkit.verdict import Moderated
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Ended:
     response: Response
     """The response: whole if it completed, else as far as it came."""
+    ledger: tuple[ToolCall, ...] = ()
+    """The calls of tools that were attempted, in the order in which they began; ``Ledger(...)`` stores them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +94,20 @@ class Restarted:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ToolCalled:
+    """The model called a tool that runs here, and it begins to run."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToolReturned:
+    """It is known what the model will be told of a call: the tool's output, or why there is none."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class HandlerFailed:
     """A handler raised. The ``on_error`` handlers are asked first: one that returns ``True`` lets the run go on."""
 
@@ -131,7 +150,18 @@ class Closed:
     outcome: Outcome
 
 
-Notice = Opened | Reconnecting | Restarted | HandlerFailed | HandlerBlocked | EventsDropped | Closed
+Notice = (
+    Opened
+    | Reconnecting
+    | Restarted
+    | HandlerFailed
+    | HandlerBlocked
+    | EventsDropped
+    | Moderated
+    | ToolCalled
+    | ToolReturned
+    | Closed
+)
 """What streamkit itself has to say of a run."""
 
 Delivery = Event | Notice | Outcome
@@ -173,8 +203,11 @@ def finished(outcome: Outcome) -> Response:
 
     Raises:
         UnfinishedResponse: the outcome is another; its subclass says which. The error that caused it is its cause.
+        InvalidOutput: the answer does not fit the type that was asked for.
     """
     match outcome:
+        case Completed(response=ParsedResponse(parse_error=InvalidOutput() as error)):
+            raise error from error.error
         case Completed():
             return outcome.response
         case Incomplete():

@@ -4,22 +4,25 @@ It is loaded by every pytest of an environment that has streamkit, so that what 
 """
 
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import pytest
 
 from streamkit.clocks import Timeouts
+from streamkit.context import ApiName
 from streamkit.cursor import Retry
 from streamkit.dispatch.on import State
 from streamkit.errors import UsageError
+from streamkit.parsed import Parsed, ParsedResponse
 from streamkit.run import StreamRun
 from streamkit.source import Source
 from streamkit.stage import Stage
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
+    from typing_extensions import TypeForm
 
     from streamkit.client import Client
     from streamkit.testing import LocalServer, RecordedRequest
@@ -66,8 +69,10 @@ class CassetteOfTest:
         extra_headers: Mapping[str, str] | None = None,
         state: State | None = None,
         stages: Sequence[Stage] = (),
+        api: ApiName = "responses",
+        text_format: "TypeForm[Parsed] | None" = None,
         **request: object,
-    ) -> StreamRun[State]:
+    ) -> StreamRun[State, ParsedResponse[Parsed]]:
         """Do what ``client.stream`` does, and record it; or replay what was recorded, as fast as possible.
 
         A replay sends nothing and needs no API key.
@@ -79,9 +84,20 @@ class CassetteOfTest:
         path, new = self._next()
         if new is None:
             return client.replay(
-                path, speed=0, timeouts=timeouts, retry=retry, restart=restart, state=state, stages=stages, **request
+                path,
+                speed=0,
+                timeouts=timeouts,
+                retry=retry,
+                restart=restart,
+                state=state,
+                stages=stages,
+                api=api,
+                text_format=text_format,
+                **request,
             )
-        return client.stream(
+        # What only this function takes is among the request, as far as the types can tell.
+        stream: Callable[..., StreamRun[State, ParsedResponse[Parsed]]] = client.stream
+        return stream(
             timeouts=timeouts,
             retry=retry,
             restart=restart,
@@ -89,6 +105,8 @@ class CassetteOfTest:
             record=new,
             state=state,
             stages=stages,
+            api=api,
+            text_format=text_format,
             **request,
         )
 

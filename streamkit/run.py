@@ -7,21 +7,23 @@ time, so that a slow handler slows the reading, and the network's own flow contr
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import SimpleNamespace, TracebackType
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, cast
 
 import anyio
+from typing_extensions import TypeVar
 
 from streamkit.accumulator import Anomaly
 from streamkit.clocks import Timeouts
 from streamkit.codec import decode
-from streamkit.context import Run, State_co
+from streamkit.context import ApiName, Run, State_co
 from streamkit.cursor import Cursor, Retry
 from streamkit.dispatch import Deliveries, Dispatcher, StreamHandler, combine
 from streamkit.dispatch.handler import AnyFunction
 from streamkit.dispatch.on import Registrar
 from streamkit.dispatch.selection import Selection
-from streamkit.driving import AnyStream, Driver
+from streamkit.driving import Driver
 from streamkit.errors import UsageError
 from streamkit.events import Event, ItemEvent, OutputItemAdded, OutputItemDone
 from streamkit.items import OutputItem
@@ -34,11 +36,17 @@ from streamkit.sse import Frame
 from streamkit.stage import Stage
 from streamkit.staging import StagedStream
 from streamkit.stats import RunStats
-from streamkit.stream import EventStream
-from streamkit.views import ItemStream, TextStream, ToolCallStream
+from streamkit.stream import AnyStream, EventStream, Translator
+from streamkit.views import ItemStream, PartialStream, TextStream, ToolCallStream
 from streamkit.waiting import WaitFor
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
 logger = logging.getLogger("streamkit.run")
+
+Response_co = TypeVar("Response_co", bound=Response, covariant=True, default=Response)
+"""What a run returns; ``conclude`` makes it."""
 
 CLOSE_SECONDS = 5.0
 """How long each step of the end may take in a run that is cancelled: to close, and to call the handlers of the end."""
@@ -49,7 +57,23 @@ Handlers = Dispatcher[State_co] | StreamHandler | AnyFunction
 _NO_HANDLERS = Dispatcher[Any]().table()
 
 
-class StreamRun(Run[State_co]):
+class Loop(Protocol):
+    """What goes on with further responses in the same run."""
+
+    def open(
+        self, run: Run[object], first: AnyStream, further: Callable[[Source, Background | None], AnyStream]
+    ) -> AnyStream:
+        """Return the stream of all responses.
+
+        Args:
+            run: the run that they belong to.
+            first: the first response.
+            further: opens a further response, under the clocks and behind the stages of the first.
+        """
+        ...
+
+
+class StreamRun(Run[State_co], Generic[State_co, Response_co]):
     """One response being streamed from a source, driven by whoever pulls.
 
     Enter it with ``async with``: that sends nothing yet. Then drive it in one of three ways: ``dispatch`` events to
@@ -66,9 +90,12 @@ class StreamRun(Run[State_co]):
         restart: a response that broke off may be requested anew.
         limits: how much to accept.
         decode: ``codec.decode``, or ``codec.decode_strictly`` to end the run at an event that does not fit its model.
-        model, base_url: what is asked for, and of whom, for handlers to know.
+        model, base_url, api: what is asked for, and of whom, for handlers to know.
         state: what ``run.state`` is for handlers; by default an empty ``SimpleNamespace``.
         stages: what stands between the stream and its handlers, one behind the other.
+        translator: makes events of the frames of a connection, where the server speaks another protocol.
+        loop: goes on with further responses after the first, such as those that follow the calls of tools.
+        conclude: what the outcome is made into before anybody is told of it.
     """
 
     def __init__(
@@ -84,23 +111,29 @@ class StreamRun(Run[State_co]):
         decode: Callable[[Frame], Event] = decode,
         model: str | None = None,
         base_url: str | None = None,
+        api: ApiName = "responses",
         state: State_co | None = None,
         stages: Sequence[Stage] = (),
+        translator: Callable[[], Translator] | None = None,
+        loop: Loop | None = None,
+        conclude: Callable[[Outcome], Outcome] | None = None,
     ) -> None:
         # Without a state, the type variable stands for its default.
         given = cast("State_co", SimpleNamespace()) if state is None else state
-        super().__init__(state=given, model=model, base_url=base_url)
-        stream = EventStream(
-            source,
-            cursor=cursor,
-            background=background,
+        super().__init__(state=given, model=model, base_url=base_url, api=api)
+        new_stream = partial(
+            EventStream,
             timeouts=timeouts,
             retry=retry,
             restart=restart,
             limits=limits,
             decode=decode,
+            translator=translator,
         )
-        self._stream: AnyStream = StagedStream(stream, stages, self) if stages else stream
+        self._stages = stages
+        first = self._staged(new_stream(source, cursor=cursor, background=background))
+        self._stream = first if loop is None else loop.open(self, first, self._further(new_stream))
+        self._conclude = conclude
         self._own = Dispatcher[Any]()
         self._deliveries = Deliveries(
             _NO_HANDLERS,
@@ -210,7 +243,7 @@ class StreamRun(Run[State_co]):
         assert self._stream.opened is not None
         return self._stream.opened
 
-    async def dispatch(self, *handlers: Handlers[State_co]) -> Response:
+    async def dispatch(self, *handlers: Handlers[State_co]) -> Response_co:
         """Read the stream to its end, calling handlers for its events in order, and return the final response.
 
         Args:
@@ -219,6 +252,7 @@ class StreamRun(Run[State_co]):
 
         Raises:
             UnfinishedResponse: the response did not complete; the subclass says how it ended.
+            InvalidOutput: the answer does not fit the ``text_format``.
             UsageError: the run is not entered, or dispatches already.
             Exception: whatever a handler raised, unchanged; the run is over then.
             ExceptionGroup: handlers in several lanes failed at the same time.
@@ -233,7 +267,8 @@ class StreamRun(Run[State_co]):
         except BaseException as error:
             await self._abandon(error)
             raise
-        return finished(outcome)
+        # What concludes the run has made it of this class.
+        return cast("Response_co", finished(outcome))
 
     def __aiter__(self) -> EventIterator[Event]:
         return EventIterator(self._supply, (Event,), {})
@@ -263,6 +298,20 @@ class StreamRun(Run[State_co]):
         """Iterate over the calls that the model wants answered, each as soon as its arguments are whole."""
         return ToolCallStream(self._supply)
 
+    def partials(self, type_: "TypeForm[object]") -> PartialStream:
+        """Iterate over an answer in JSON as it grows: ``async for recipe in run.partials(Recipe)``.
+
+        Each value holds what has come so far, its fields ``None`` until they fit. The last one is all that came. In a
+        long answer not every change makes a value: one costs as much as the answer is long.
+
+        Args:
+            type_: what was asked for as ``text_format``.
+
+        Raises:
+            UsageError: an answer cannot be of this type.
+        """
+        return PartialStream(self._supply, type_)
+
     async def outcome(self) -> Outcome:
         """Read the stream to its end and return how it ended; raises nothing for what server or network did."""
         self._ensure_entered()
@@ -277,6 +326,12 @@ class StreamRun(Run[State_co]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._abandon(error)
+
+    def _further(self, new_stream: Callable[..., EventStream]) -> Callable[[Source, Background | None], AnyStream]:
+        return lambda source, background: self._staged(new_stream(source, background=background))
+
+    def _staged(self, stream: EventStream) -> AnyStream:
+        return StagedStream(stream, self._stages, self) if self._stages else stream
 
     def _ensure_entered(self) -> None:
         if not self._entered and self._stream.ending is None:
@@ -321,6 +376,9 @@ class StreamRun(Run[State_co]):
         """
         outcome = self._stream.ending
         assert outcome is not None
+        if self._conclude is not None:
+            outcome = self._stream.ending = self._conclude(outcome)
+            self._conclude = None
         if not self._is_finishing:
             # Else a handler of the end, or another task, asks how the run ended.
             self._is_finishing = True

@@ -1,6 +1,6 @@
 """What a run measures of itself: counts and times, without any content."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 BUFFERED_AFTER_SECONDS = 0.5
 BUFFERED_SPREAD = 0.05
@@ -69,6 +69,21 @@ class RunStats:
             return False
         return self._receiving_seconds <= first * BUFFERED_SPREAD
 
+    def followed_by(self, later: "RunStats") -> "RunStats":
+        """Return the figures of a run that went on with another response: times from its beginning, and all counts."""
+        offset = (later.began_at or 0.0) - (self.began_at or 0.0)
+        whole = replace(self)
+        for name in _COUNTS:
+            setattr(whole, name, getattr(self, name) + getattr(later, name))
+        for name in (*_FIRST_TIMES, *_LAST_TIMES):
+            after: float | None = getattr(later, name)
+            if after is not None and (name in _LAST_TIMES or getattr(self, name) is None):
+                setattr(whole, name, offset + after)
+        if later.longest_handler_seconds > self.longest_handler_seconds:
+            whole.longest_handler = later.longest_handler
+            whole.longest_handler_seconds = later.longest_handler_seconds
+        return whole
+
     @property
     def _receiving_seconds(self) -> float:
         if self.first_byte_after is None or self.last_byte_after is None:
@@ -82,3 +97,11 @@ class RunStats:
         self.last_byte_after = after
         self.chunks += 1
         self.bytes += size
+
+
+_COUNTS = (
+    *("chunks", "bytes", "events", "keepalives", "gaps", "text_characters"),
+    *("attempts", "restarts", "polls", "handler_seconds"),
+)
+_FIRST_TIMES = ("first_byte_after", "first_event_after", "first_text_after")
+_LAST_TIMES = ("last_byte_after", "ended_after")

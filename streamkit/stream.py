@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, ClassVar
+from itertools import chain
+from typing import Any, ClassVar, Protocol
 
 import anyio
 
@@ -15,7 +16,7 @@ from streamkit.backlog import size_of
 from streamkit.clocks import Timeouts
 from streamkit.codec import decode as decode_leniently
 from streamkit.cursor import Cursor, Retry
-from streamkit.errors import StreamkitError, UsageError
+from streamkit.errors import StreamkitError, TransportError, UsageError
 from streamkit.events import (
     EVENTS,
     TERMINAL_TYPES,
@@ -37,6 +38,7 @@ from streamkit.source import Background, Source
 from streamkit.sse import Frame
 from streamkit.stats import RunStats
 from streamkit.synthesis import missing_events
+from streamkit.verdict import server_notice
 from streamkit.watchdog import Interrupted
 
 logger = logging.getLogger("streamkit.stream")
@@ -54,6 +56,72 @@ _TEXT = next(name for name, model in EVENTS.items() if model is OutputTextDelta)
 FRAME_BYTES = 128
 """What a frame takes in memory, roughly, besides its data."""
 _UNFINISHED = frozenset({"queued", "in_progress"})
+
+
+class AnyStream(Protocol):
+    """What a run drives: an ``EventStream``, or something around one or several of them.
+
+    Attributes:
+        ending: how the response ended; ``None`` as long as it goes on.
+    """
+
+    ending: Outcome | None
+
+    @property
+    def unwanted(self) -> frozenset[str]:
+        """The wire names of deltas that nobody listens to, and that need not be decoded therefore."""
+        ...
+
+    @unwanted.setter
+    def unwanted(self, names: frozenset[str], /) -> None:
+        """Say anew what nobody listens to."""
+
+    @property
+    def accumulator(self) -> Accumulator:
+        """The response as far as it has come."""
+        ...
+
+    @property
+    def opened(self) -> Opened | None:
+        """What the other side said when the source was last opened."""
+        ...
+
+    @property
+    def late_frames(self) -> int:
+        """How many frames came after the end."""
+        ...
+
+    @property
+    def stats(self) -> RunStats:
+        """The figures so far."""
+        ...
+
+    def take(self) -> Event | Notice | None:
+        """Return the next of what is at hand, folded into the response; ``None`` where a call of ``fill`` is needed."""
+
+    async def fill(self) -> None:
+        """Take the next step towards more events."""
+
+    def end(self, outcome: Outcome) -> None:
+        """End the stream from this side, now, if it has not ended."""
+
+    async def close(self) -> None:
+        """Close what is open."""
+
+    async def cancel_on_server(self) -> None:
+        """Tell the server to stop a background response; that it cannot be told is logged."""
+
+
+class Translator(Protocol):
+    """Makes events of the frames of one connection, where they do not correspond one to one."""
+
+    def feed(self, frame: Frame) -> Iterable[Event]:
+        """Return the events of a frame."""
+        ...
+
+    def finish(self) -> Iterable[Event]:
+        """Return the events that the end of the bytes gives; none where the response has no end yet."""
+        ...
 
 
 class EventStream:
@@ -78,6 +146,7 @@ class EventStream:
         restart: bool = False,
         limits: Limits | None = None,
         decode: Callable[[Frame], Event] = decode_leniently,
+        translator: Callable[[], Translator] | None = None,
     ) -> None:
         self.unwanted: frozenset[str] = frozenset()
         self.opened: Opened | None = None
@@ -90,6 +159,8 @@ class EventStream:
         self._deferred_bytes = 0
         self._unread = 0
         self._may_defer = decode is decode_leniently
+        self._make_translator = translator
+        self._translator: Translator | None = None
         self._source = source
         self._background = background
         self._cursor = cursor or Cursor()
@@ -103,7 +174,8 @@ class EventStream:
         self._reader: Reader | None = None
         self._step: Callable[[], Awaitable[None]] = self._open
         self._delay = 0.0
-        self._notices: list[Notice] = []
+        # Notices, and the end of the response where one of them comes before it.
+        self._notices: list[Notice | Event] = []
         self._frames: Iterator[Frame] = iter(())
         self._upcoming: Iterator[Event] = iter(())
         self._reported: ErrorDetail | None = None
@@ -119,7 +191,7 @@ class EventStream:
     def take(self) -> Event | Notice | None:
         """Return the next of what is at hand, folded into the response; ``None`` where a call of ``fill`` is needed."""
         if self._notices:
-            return self._notices.pop(0)
+            return self._take_notice()
         try:
             for event in self._upcoming:
                 if self._deferred:
@@ -137,6 +209,8 @@ class EventStream:
         note = self._NOTED.get(type(event))
         if note is not None:
             note(self, event)
+            if self._notices:
+                return self._take_notice()
         return event
 
     async def fill(self) -> None:
@@ -211,6 +285,7 @@ class EventStream:
     async def _open(self) -> None:
         self.opened = await self._wire.open(lambda: self._source.open(self._cursor))
         self._cursor.reconnected()
+        self._translator = self._make_translator() if self._make_translator is not None else None
         self._notices.append(self.opened)
         self._step = self._read
         logger.debug("attempt %d: status %s, request %s", self.stats.attempts, self.opened.status, self._request_id)
@@ -222,10 +297,18 @@ class EventStream:
             self._note_times()
         frames = await reader.read()
         if frames is None:
-            frames = self._unterminated(reader)
+            self._upcoming = iter(self._last_events(reader))
+            return
         self._frames = iter(frames)
-        may_defer = self._may_defer and self.unwanted and not self._cursor.is_replaying
-        self._upcoming = self._decoded() if may_defer else map(self._decode, self._frames)
+        self._upcoming = self._events()
+
+    def _events(self) -> Iterator[Event]:
+        """Return the events of the frames at hand, to be made one by one."""
+        if self._translator is not None:
+            return chain.from_iterable(map(self._translator.feed, self._frames))
+        if self._may_defer and self.unwanted and not self._cursor.is_replaying:
+            return self._decoded()
+        return map(self._decode, self._frames)
 
     def _decoded(self) -> Iterator[Event]:
         """Yield the events of the frames at hand, but for the deltas that nobody listens to."""
@@ -264,19 +347,26 @@ class EventStream:
                 self._cursor.note_read_late(entry)
             self._accumulator.add(entry)
 
-    def _unterminated(self, reader: Reader) -> list[Frame]:
-        """Return what the end of the bytes cut off, if it is whole but for its blank line.
+    def _last_events(self, reader: Reader) -> list[Event]:
+        """Return the events that the end of the bytes gives: of a frame that is whole but for its blank line, perhaps.
 
         Raises:
             StreamkitError: the bytes have ended, and the response has not.
         """
-        frame = reader.unterminated()
-        if frame is not None and not isinstance(decode_leniently(frame), InvalidEvent):
-            return [frame]
+        events = self._events_of_last(reader.unterminated())
+        if events:
+            return events
         assert self.opened is not None
         # A connection without any frame is judged by its body, also where earlier ones brought events.
-        events = self.stats.events - self._events_before_restart if reader.has_frames else 0
-        raise ending.error_at_end_of_bytes(events=events, body_head=reader.body_head, opened=self.opened)
+        count = self.stats.events - self._events_before_restart if reader.has_frames else 0
+        raise ending.error_at_end_of_bytes(events=count, body_head=reader.body_head, opened=self.opened)
+
+    def _events_of_last(self, frame: Frame | None) -> list[Event]:
+        is_whole = frame is not None and not isinstance(decode_leniently(frame), InvalidEvent)
+        last = [frame] if frame is not None and is_whole else []
+        if self._translator is None:
+            return [self._decode(frame) for frame in last]
+        return [*chain.from_iterable(map(self._translator.feed, last)), *self._translator.finish()]
 
     async def _open_later(self) -> None:
         await self._wire.rest(lambda: asyncio.sleep(self._delay))
@@ -303,6 +393,12 @@ class EventStream:
         self.end(Cancelled(response=response))
 
     def _recover_or_end(self, error: StreamkitError) -> None:
+        if isinstance(error, TransportError) and self._translator is not None:
+            # It may have been told already how the response ends, and only have waited for its last figures.
+            last = list(self._translator.finish())
+            if last:
+                self._upcoming = iter(last)
+                return
         # The cursor must know where the stream broke off.
         self._catch_up()
         plan = self._plan(error)
@@ -355,7 +451,21 @@ class EventStream:
         self.stats.restarts += 1
         self._notices.append(Restarted(cause=cause))
 
+    def _take_notice(self) -> Notice | Event:
+        delivery = self._notices.pop(0)
+        if isinstance(delivery, Event):
+            self._end_at(delivery)
+        return delivery
+
     def _note_end(self, event: Event) -> None:
+        notice = server_notice(self.accumulator.snapshot())
+        if notice is None:
+            self._end_at(event)
+        else:
+            # Nothing is taken after the end.
+            self._notices += [notice, event]
+
+    def _end_at(self, event: Event) -> None:
         self.ending = ending.at_terminal_event(
             event.type,
             self.accumulator.snapshot(),

@@ -3,11 +3,17 @@
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
-from typing import Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
+from streamkit.answer import ANSWER_EVENTS, PartialReader
 from streamkit.events import Event, OutputItemDone, OutputTextDelta, OutputTextDone, ResponseCompleted
 from streamkit.items import CustomToolCall, FunctionCall, OutputItem
 from streamkit.iteration import EventIterator, Supply
+from streamkit.outcome import Restarted
+from streamkit.partial_model import PartialModel
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 T = TypeVar("T")
 
@@ -18,8 +24,8 @@ class View(ABC, Generic[T]):
     It ends when the response completed and raises ``UnfinishedResponse`` where it did not, like any iteration of a run.
     """
 
-    def __init__(self, supply: Supply, *classes: type[Event]) -> None:
-        self._events = EventIterator[Event](supply, classes, {})
+    def __init__(self, supply: Supply, *classes: type[Event | Restarted]) -> None:
+        self._events = EventIterator[Event | Restarted](supply, classes, {})
         self._ready: deque[T] = deque()
 
     def __aiter__(self) -> Self:
@@ -36,7 +42,7 @@ class View(ABC, Generic[T]):
         await self._events.aclose()
 
     @abstractmethod
-    def _made_of(self, event: Event) -> Iterable[T]:
+    def _made_of(self, event: Event | Restarted) -> Iterable[T]:
         """Return what an event gives."""
 
 
@@ -44,15 +50,18 @@ class TextStream(View[str]):
     """The text of the answer, piece by piece; a text that the server sends only whole is one piece."""
 
     def __init__(self, supply: Supply) -> None:
-        super().__init__(supply, OutputTextDelta, OutputTextDone)
+        super().__init__(supply, OutputTextDelta, OutputTextDone, ResponseCompleted)
         self._begun: set[tuple[int | None, int | None]] = set()
 
-    def _made_of(self, event: Event) -> Iterable[str]:
+    def _made_of(self, event: Event | Restarted) -> Iterable[str]:
         if isinstance(event, OutputTextDelta):
             self._begun.add((event.output_index, event.content_index))
             return (event.delta,)
         if isinstance(event, OutputTextDone) and (event.output_index, event.content_index) not in self._begun:
             return (event.text,)
+        if isinstance(event, ResponseCompleted):
+            # Another response may follow in the same run.
+            self._begun.clear()
         return ()
 
 
@@ -62,12 +71,16 @@ class FinishedItems:
     def __init__(self) -> None:
         self._has_found = False
 
-    def in_event(self, event: Event) -> list[OutputItem]:
+    def in_event(self, event: Event | Restarted) -> list[OutputItem]:
         """Return the items that an event finishes."""
         if isinstance(event, OutputItemDone) and event.item is not None:
             self._has_found = True
             return [event.item]
-        return event.response.output if isinstance(event, ResponseCompleted) and not self._has_found else []
+        if not isinstance(event, ResponseCompleted):
+            return []
+        # Another response may follow in the same run.
+        has_found, self._has_found = self._has_found, False
+        return [] if has_found else event.response.output
 
 
 class ItemStream(View[OutputItem]):
@@ -77,7 +90,7 @@ class ItemStream(View[OutputItem]):
         super().__init__(supply, OutputItemDone, ResponseCompleted)
         self._items = FinishedItems()
 
-    def _made_of(self, event: Event) -> Iterable[OutputItem]:
+    def _made_of(self, event: Event | Restarted) -> Iterable[OutputItem]:
         return self._items.in_event(event)
 
 
@@ -88,5 +101,20 @@ class ToolCallStream(View[FunctionCall | CustomToolCall]):
         super().__init__(supply, OutputItemDone, ResponseCompleted)
         self._items = FinishedItems()
 
-    def _made_of(self, event: Event) -> Iterable[FunctionCall | CustomToolCall]:
+    def _made_of(self, event: Event | Restarted) -> Iterable[FunctionCall | CustomToolCall]:
         return [item for item in self._items.in_event(event) if isinstance(item, FunctionCall | CustomToolCall)]
+
+
+class PartialStream(View[PartialModel]):
+    """What has come of an answer in JSON, again and again while it grows; the last one is all of it.
+
+    Where a response begins anew, so do the values.
+    """
+
+    def __init__(self, supply: Supply, type_: "TypeForm[object]") -> None:
+        reader = PartialReader(type_)
+        super().__init__(supply, *ANSWER_EVENTS)
+        self._reader = reader
+
+    def _made_of(self, event: Event | Restarted) -> Iterable[PartialModel]:
+        return self._reader.feed(event)

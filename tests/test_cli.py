@@ -245,6 +245,29 @@ def test_a_recorded_run_is_replayed_with_its_failures(
         assert replayed.errors.startswith("completed · ")
 
 
+def test_a_chat_is_asked_recorded_and_replayed(streamkit: CommandLine, server: LocalServer, tmp_path: Path) -> None:
+    path = str(tmp_path / "chat.sse.jsonl")
+    asking = ("run", "Hello there", "--model", "any", "--api", "chat", "--base-url", server.url)
+    asked = streamkit(*asking, "--record", path)
+    assert asked.code == 0
+    assert "Hello there" in asked.output
+    replayed = streamkit("replay", path)
+    assert (replayed.code, replayed.output) == (0, asked.output)
+    refused = streamkit(*asking, "--background")
+    assert refused.code == 1
+    assert refused.errors.startswith("streamkit: background has no counterpart in Chat Completions: ")
+
+
+@pytest.mark.parametrize("by_pipe", [False, True], ids=["file", "pipe"])
+def test_a_saved_chat_is_replayed_where_its_api_is_named(tmp_path: Path, *, by_pipe: bool) -> None:
+    path = tmp_path / "chat.sse"
+    chunks = b'data: {"id":"c","choices":[{"delta":{"content":"Hello"}}]}\n\n', b"data: [DONE]\n\n"
+    path.write_bytes(b"".join(chunks))
+    command = [*COMMAND, "replay", "--api", "chat", "-" if by_pipe else str(path)]
+    done = subprocess.run(command, input=path.read_bytes(), capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"Hello\n")
+
+
 def test_a_background_response_is_taken_up_by_another_process(streamkit: CommandLine, server: LocalServer) -> None:
     to_server = ("--base-url", server.url)
     whole = streamkit("run", "Hello there", "--model", "any", "--background", *to_server)

@@ -36,6 +36,14 @@ SCRIPTS = {
         r"ada: Completed, \['function_call'\], \{\"location\":\"Paris\"\}",
         r"grace: Completed, \['reasoning', 'message'\], no call",
     ),
+    "chat_server.py": (r"\[finish reason: stop\]", r"\[\d+ tokens\]"),
+    "fill_form.py": (r"born: …", r"born: 1815\n", r"\[Form\(name='Ada Lovelace', "),
+    "live_tool_calls.py": (
+        r"going to Reykjavík",
+        r"  - the old pool\n\[round 1: plan_trip runs\]",
+        r"\[succeeded: A day in Reykjavík: ",
+        r"Take good shoes\.",
+    ),
     "many_streams.py": (r"200 of 200 streams completed", r"200 response\.created"),
 }
 SERVICES = ("aiohttp_service.py", "fastapi_service.py")

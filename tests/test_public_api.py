@@ -18,6 +18,9 @@ NAMES = {
     *("Dispatcher", "StreamHandler", "on", "Lane", "CallNext", "Stage", "Passage"),
     *("Outcome", "Completed", "Incomplete", "Failed", "Cancelled", "Disconnected"),
     *("Opened", "Reconnecting", "Restarted", "HandlerFailed", "HandlerBlocked", "EventsDropped", "Closed"),
+    *("Moderated", "Verdict"),
+    *("ParsedResponse", "InvalidOutput"),
+    *("ToolCall", "ToolCalled", "ToolReturned", "Ledger", "TooManyRounds"),
     *("StreamkitError", "UsageError", "UnfinishedResponse"),
     *("ResponseIncompleteError", "ResponseFailedError", "ResponseCancelledError", "ResponseDisconnectedError"),
 }

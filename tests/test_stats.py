@@ -33,3 +33,16 @@ BUFFERED: dict[str, tuple[RunStats, bool]] = {
 @pytest.mark.parametrize(("stats", "suspected"), BUFFERED.values(), ids=BUFFERED.keys())
 def test_a_proxy_that_collects_is_suspected(stats: RunStats, suspected: bool) -> None:
     assert stats.buffered_suspected is suspected
+
+
+def test_the_figures_of_responses_in_a_row_add_up_and_times_count_from_the_first() -> None:
+    first = RunStats(began_at=100.0, first_byte_after=1.0, last_byte_after=2.0, ended_after=2.5, events=3, attempts=1)
+    first.longest_handler, first.longest_handler_seconds = "slow", 0.5
+    second = RunStats(
+        began_at=110.0, first_byte_after=1.0, first_text_after=1.5, last_byte_after=4.0, events=4, attempts=2
+    )
+    whole = first.followed_by(second)
+    assert (whole.began_at, whole.first_byte_after, whole.first_text_after) == (100.0, 1.0, 11.5)
+    assert (whole.last_byte_after, whole.ended_after) == (14.0, 2.5)
+    assert (whole.events, whole.attempts, whole.longest_handler) == (7, 3, "slow")
+    assert first.events == 3

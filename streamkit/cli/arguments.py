@@ -4,7 +4,9 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from typing import get_args
 
+from streamkit.context import ApiName
 from streamkit.testing.server import BACKGROUND_STREAM_SECONDS
 
 DEMO_TOKENS_PER_SECOND = 80.0
@@ -43,6 +45,7 @@ def _add_run(add_parser: _AddParser) -> None:
     command.add_argument("prompt", metavar="PROMPT", help="what to ask; - reads it from standard input")
     command.add_argument("--model", metavar="NAME", default=os.environ.get("OPENAI_MODEL"), help="else OPENAI_MODEL")
     command.add_argument("--background", action="store_true", help="let it go on at the server when the stream is cut")
+    _add_api(command, default="responses", help_="chat for a server that knows no responses (%(default)s)")
     _add_client_options(command)
 
 
@@ -77,6 +80,7 @@ def _add_replay(add_parser: _AddParser) -> None:
         default=0.0,
         help="of a recording: 1 is as fast as it was recorded, 0 as fast as possible (%(default)g)",
     )
+    _add_api(command, default=None, help_="what an event stream without the request is of: responses, if not told")
     _add_handlers(command)
 
 
@@ -102,6 +106,10 @@ def _add_server_options(command: argparse.ArgumentParser, *, scenario: str, toke
         default="",
         help="what goes wrong, such as 'cut-after-events=9;connection=1'; docs/testing.md tells how they are written",
     )
+
+
+def _add_api(command: argparse.ArgumentParser, *, default: ApiName | None, help_: str) -> None:
+    command.add_argument("--api", choices=get_args(ApiName), default=default, help=help_)
 
 
 def _add_client_options(command: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from streamkit.api import Api, api_named
 from streamkit.cli.handlers import load_handlers
 from streamkit.cli.meter import Meter
 from streamkit.cli.printing import measuring, naming, printing, reporting
@@ -58,7 +59,9 @@ async def run_prompt(options: argparse.Namespace) -> None:
     background = True if options.background else None
     async with (
         Client(base_url=options.base_url) as client,
-        client.stream(record=options.record, model=options.model, input=prompt, background=background) as run,
+        client.stream(
+            record=options.record, api=options.api, model=options.model, input=prompt, background=background
+        ) as run,
     ):
         await _follow(run, handlers, told=naming if options.background else reporting)
 
@@ -77,10 +80,10 @@ async def run_replay(options: argparse.Namespace) -> None:
     """Stream an answer from a recording, or from an event stream as it is written to a pipe."""
     handlers = _named_handlers(options)
     if _is_whole(options.file):
-        async with Client() as client, client.replay(options.file, speed=options.speed) as run:
+        async with Client() as client, client.replay(options.file, speed=options.speed, api=options.api) as run:
             await _follow(run, handlers)
     else:
-        await _follow_pipe(options.file, handlers)
+        await _follow_pipe(options.file, api_named(options.api or "responses"), handlers)
 
 
 async def run_server(options: argparse.Namespace) -> None:
@@ -112,8 +115,9 @@ async def explain_handlers(options: argparse.Namespace) -> None:
         tell(f"warning: {warning}", "yellow")
 
 
-async def _follow_pipe(name: str, handlers: Dispatcher | None) -> None:
-    async with StreamRun(FileSource(sys.stdin.fileno() if name == "-" else name)) as run:
+async def _follow_pipe(name: str, api: Api, handlers: Dispatcher | None) -> None:
+    source = FileSource(sys.stdin.fileno() if name == "-" else name)
+    async with StreamRun(source, translator=api.translator, api=api.name) as run:
         try:
             await _follow(run, handlers)
         except UnfinishedResponse as error:

@@ -2,22 +2,31 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
-from typing import Any, Generic, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar, Unpack, cast, overload
 
+from streamkit.dispatch.arguments import ArgumentsChange, ArgumentsOptions
 from streamkit.dispatch.explain import Explanation, explanation_of
 from streamkit.dispatch.handler import AnyFunction, Handler, Policy, once_per_run
 from streamkit.dispatch.hooks import HOOKS
 from streamkit.dispatch.middleware import middleware_for
 from streamkit.dispatch.on import Decorator, Registrar, State, marks_of
 from streamkit.dispatch.options import ErrorPolicy, policy_for
+from streamkit.dispatch.partials import PartialOptions, select_partial
 from streamkit.dispatch.selection import Selection
 from streamkit.dispatch.stream_handler import StreamHandler
 from streamkit.dispatch.table import Branch, Middleware, Registration, Table
 from streamkit.errors import UsageError
+from streamkit.ledger import ToolCall
 from streamkit.outcome import Disconnected, Failed, HandlerFailed, Outcome, Reconnecting, Restarted
+from streamkit.partial_model import PartialModel
 from streamkit.response import Response
+from streamkit.verdict import Moderated
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 M = TypeVar("M", bound=Callable[..., Awaitable[None]])
+F = TypeVar("F", bound=AnyFunction)
 
 
 class Dispatcher(Generic[State]):
@@ -92,9 +101,61 @@ class Dispatcher(Generic[State]):
         return self._hook("on_restarted")
 
     @property
+    def on_moderated(self) -> Decorator[Moderated, State]:
+        """Register a function ``(notice)`` or ``(notice, run)``: a text was flagged, or could not be checked."""
+        return self._hook("on_moderated")
+
+    @property
+    def on_tool_call(self) -> Decorator[ToolCall, State]:
+        """Register a function ``(call)`` or ``(call, run)``: the model called a tool that runs here, and it begins."""
+        return self._hook("on_tool_call")
+
+    @property
+    def on_tool_result(self) -> Decorator[ToolCall, State]:
+        """Register a function ``(call)`` or ``(call, run)``: it is known what the model will be told of a call."""
+        return self._hook("on_tool_result")
+
+    def on_arguments(
+        self, tool: str, /, *, path: str | None = None, **options: Unpack[ArgumentsOptions]
+    ) -> Decorator[ArgumentsChange, State]:
+        """Register a function ``(change)`` or ``(change, run)`` for the arguments of a function's calls as they grow.
+
+        The arguments are those of ``on.arguments``, which marks methods of a ``StreamHandler`` for the same.
+        """
+        return self.on.arguments(tool, path=path, **options)
+
+    @property
     def on_close(self) -> Decorator[Outcome, State]:
         """Register a function ``(outcome)`` or ``(outcome, run)``: the run ended, however it did. It is called last."""
         return self._hook("on_close")
+
+    @overload
+    def on_partial(
+        self, type_: "TypeForm[object]", /, **options: Unpack[PartialOptions]
+    ) -> Decorator[PartialModel, State]: ...
+    @overload
+    def on_partial(
+        self, type_: "TypeForm[object]", /, path: str, **options: Unpack[PartialOptions]
+    ) -> Callable[[F], F]: ...
+    def on_partial(
+        self, type_: "TypeForm[object]", /, path: str | None = None, **options: Unpack[PartialOptions]
+    ) -> Decorator[Any, State] | Callable[[F], F]:
+        """Register a function for an answer in JSON as it grows: ``@dispatcher.on_partial(Recipe, path="steps[*]")``.
+
+        Without a path the function takes ``(partial)`` or ``(partial, run)``: what has come so far, again and again.
+        With a path it takes ``(element)`` or ``(element, run)``: each value there, once, when it is finished, as the
+        type that it has in ``type_``. An element that does not fit is left out; the end of the run tells what is wrong.
+
+        Args:
+            type_: what was asked for as ``text_format``.
+            path: where the elements stand, by their names in the JSON, ``[*]`` for any index. In a type such as
+                ``list[Step]`` it begins at the list: ``[*]``.
+            options: ``lane``, ``thread`` and ``on_error``, as for ``on``.
+
+        Raises:
+            UsageError: an answer cannot be of the type, the type has nothing at the path, or an option is none.
+        """
+        return Decorator(self._register, select_partial(type_, path, options))
 
     def middleware(self, function: M) -> M:
         """Register an ``async`` function ``(event, run, call_next)`` to stand around the handlers of this dispatcher.

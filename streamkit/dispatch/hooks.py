@@ -5,6 +5,7 @@ from operator import attrgetter
 from streamkit import events as ev
 from streamkit import outcome as end
 from streamkit.dispatch.selection import Selection
+from streamkit.verdict import Moderated
 
 _response = attrgetter("response")
 
@@ -25,6 +26,9 @@ HOOKS: dict[str, Selection] = {
     "on_error": Selection((end.HandlerFailed,)),
     "on_reconnecting": Selection((end.Reconnecting,)),
     "on_restarted": Selection((end.Restarted,)),
+    "on_moderated": Selection((Moderated,)),
+    "on_tool_call": Selection((end.ToolCalled,), attrgetter("call")),
+    "on_tool_result": Selection((end.ToolReturned,), attrgetter("call")),
     "on_close": Selection((end.Closed,), attrgetter("outcome")),
 }
 """By the name of the ``StreamHandler`` method; the lifecycle hooks of ``Dispatcher`` are among them."""

@@ -13,6 +13,7 @@ from typing_extensions import TypeVar as TypeVarWithDefault
 from streamkit import events as ev
 from streamkit import outcome as end
 from streamkit.context import Run
+from streamkit.dispatch.arguments import ArgumentsChange, ArgumentsOptions, select_arguments
 from streamkit.dispatch.handler import AnyFunction
 from streamkit.dispatch.options import Options, options_from
 from streamkit.dispatch.selection import EventName, Selection, select, select_raw
@@ -249,6 +250,21 @@ class Registrar(Generic[State]):
             UsageError: streamkit knows it, and so has a class for it.
         """
         return Decorator(self.register, select_raw(name, options_from(dict(options))))
+
+    def arguments(
+        self, tool: str, /, *, path: str | None = None, **options: Unpack[ArgumentsOptions]
+    ) -> Decorator[ArgumentsChange, State]:
+        """Select what changes in the arguments of a function's calls as they grow: ``@on.arguments("search")``.
+
+        Args:
+            tool: the name of the function.
+            path: only changes of these values, such as ``city`` or ``items[*].name``; by default all of them.
+            options: ``lane``, ``thread``, ``where`` (a function of the change) and ``on_error``, as for ``on``.
+
+        Raises:
+            UsageError: the path or an option makes no sense.
+        """
+        return Decorator(self.register, select_arguments(tool, path, options))
 
 
 def _mark(function: AnyFunction, selection: Selection) -> None:

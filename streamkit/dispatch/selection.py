@@ -10,7 +10,8 @@ from streamkit.dispatch.names import did_you_mean
 from streamkit.dispatch.options import NO_OPTIONS, HandlerOptions
 from streamkit.errors import UsageError
 from streamkit.events import EVENTS, Event, UnknownEvent
-from streamkit.outcome import HandlerFailed, Notice, Opened, Outcome, Reconnecting, Restarted
+from streamkit.outcome import HandlerFailed, Notice, Opened, Outcome, Reconnecting, Restarted, ToolCalled, ToolReturned
+from streamkit.verdict import Moderated
 
 # The names follow the table of events; tests/test_overloads.py compares them and can write them anew.
 EventName = Literal[
@@ -142,7 +143,7 @@ def select_iterable(selectors: tuple[object, ...]) -> tuple[type, ...]:
     """
     classes = select(selectors).classes
     for model in classes:
-        if not issubclass(model, (Event, Opened, Reconnecting, Restarted)):
+        if not issubclass(model, (Event, Opened, Reconnecting, Restarted, Moderated, ToolCalled, ToolReturned)):
             raise UsageError(f"{model.__name__} does not come among the events; register a handler for it")
     return classes
 

@@ -11,8 +11,10 @@ from streamkit.dispatch.on import marks_of
 from streamkit.dispatch.options import NO_OPTIONS
 from streamkit.dispatch.selection import Selection
 from streamkit.errors import UsageError
+from streamkit.ledger import ToolCall
 from streamkit.outcome import Disconnected, Failed, HandlerFailed, Outcome, Reconnecting, Restarted
 from streamkit.response import Response
+from streamkit.verdict import Moderated
 
 
 class StreamHandler:
@@ -73,6 +75,15 @@ class StreamHandler:
 
     async def on_restarted(self, notice: Restarted) -> None:
         """Discard what was shown of the response so far: it begins anew."""
+
+    async def on_moderated(self, notice: Moderated) -> None:
+        """A text was flagged, by a ``Moderate`` stage or by the server, or could not be checked."""
+
+    async def on_tool_call(self, call: ToolCall) -> None:
+        """The model called a tool that runs here, and it begins to run."""
+
+    async def on_tool_result(self, call: ToolCall) -> None:
+        """It is known what the model will be told of a call: ``call.output``, and ``call.status`` says why."""
 
     async def on_close(self, outcome: Outcome) -> None:
         """The run ended, however it did. This is called last."""

@@ -79,6 +79,11 @@ class Cassette:
         began = self._openings[0].began if self._openings else None
         return Cursor(began.open.response_id, began.open.after) if isinstance(began, OpenLine) else Cursor()
 
+    @property
+    def url(self) -> str:
+        """The address that was asked; empty where that is not known."""
+        return str((self.request or {}).get("url") or "")
+
     def check_request(self, body: bytes) -> None:
         """Make sure that this body of a request is the one whose answer was recorded, if that is known.
 

@@ -1,4 +1,4 @@
-"""Bytes over HTTP: the requests of the Responses API, and a streamed answer as a source."""
+"""Bytes over HTTP: the requests to a server, and a streamed answer as a source."""
 
 import os
 import ssl
@@ -15,7 +15,15 @@ from yarl import URL
 
 from streamkit.clocks import Timeouts
 from streamkit.cursor import Cursor
-from streamkit.errors import ClockExpired, ConnectFailed, ConnectionLost, NotAnEventStream, StreamkitError, UsageError
+from streamkit.errors import (
+    ClockExpired,
+    ConnectFailed,
+    ConnectionLost,
+    NotAnEventStream,
+    ServerError,
+    StreamkitError,
+    UsageError,
+)
 from streamkit.failures import from_body, request_id, shown
 from streamkit.outcome import Opened
 from streamkit.response import Response
@@ -24,6 +32,8 @@ ERROR_BODY_BYTES = 64 * 1024
 """How much of the body of an error is read."""
 ERROR_BODY_SECONDS = 5.0
 """For how long."""
+JSON_BODY_BYTES = 16 * 1024 * 1024
+"""How large the answer to ``post_json`` may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +50,9 @@ class ResponsesApi:
         base = URL(self.base_url)
         return base.with_path(f"{base.path.rstrip('/')}/{path}").with_query(base.query)
 
-    async def create(self, body: bytes, idempotency_key: str) -> aiohttp.ClientResponse:
+    async def create(self, path: str, body: bytes, idempotency_key: str) -> aiohttp.ClientResponse:
         """Request a response and return the answer, whose body is its stream; raises as ``request``."""
-        return await self.request("POST", "responses", body=body, headers={"Idempotency-Key": idempotency_key})
+        return await self.request("POST", path, body=body, headers={"Idempotency-Key": idempotency_key})
 
     async def take_up(self, response_id: str, after: int | None) -> aiohttp.ClientResponse:
         """Ask for the stream of a background response, from behind an event on; raises as ``request``."""
@@ -66,6 +76,21 @@ class ResponsesApi:
         """Ask the server to stop a background response; raises as ``request``."""
         answer = await self.request("POST", f"responses/{response_id}/cancel", accept="application/json")
         answer.close()
+
+    async def post_json(self, path: str, body: bytes) -> bytes:
+        """Post JSON to a path below the base and return the body of the answer.
+
+        Raises:
+            ServerError: the status of the answer is no success, or its body is larger than ``JSON_BODY_BYTES``.
+            TransportError: there is no answer, or it is not whole within the time for a first event.
+        """
+        seconds = self.timeouts.first_event
+        try:
+            with anyio.fail_after(seconds):
+                async with await self.request("POST", path, body=body, accept="application/json") as answer:
+                    return await _limited_body(answer)
+        except TimeoutError as error:
+            raise ClockExpired("first_event", seconds or 0.0) from error
 
     async def request(
         self,
@@ -105,11 +130,19 @@ class ResponsesApi:
 
 
 class HttpSource:
-    """A streamed response as a source: a request, and for a background response also what follows a cut."""
+    """A streamed response as a source: a request, and for a background response also what follows a cut.
 
-    def __init__(self, api: ResponsesApi, body: bytes | None, *, background: bool) -> None:
+    Args:
+        api: sends the requests.
+        body: what is asked, ``None`` where a background response is only taken up.
+        background: whether the response goes on when its stream is cut.
+        path: where it is asked, below the base URL.
+    """
+
+    def __init__(self, api: ResponsesApi, body: bytes | None, *, background: bool, path: str = "responses") -> None:
         self._api = api
         self._body = body
+        self._path = path
         self._background = background
         self._idempotency_key = f"streamkit-{uuid.uuid4()}"
 
@@ -119,7 +152,8 @@ class HttpSource:
             assert cursor.response_id is not None
             return HttpChunks(await self._api.take_up(cursor.response_id, cursor.position))
         # The same key for every attempt at the same response, so that a server that knows it answers once.
-        return HttpChunks(await self._api.create(self._body, f"{self._idempotency_key}-{cursor.restarts}"))
+        key = f"{self._idempotency_key}-{cursor.restarts}"
+        return HttpChunks(await self._api.create(self._path, self._body, key))
 
 
 class HttpChunks:
@@ -172,6 +206,19 @@ async def _whole_body(answer: aiohttp.ClientResponse) -> bytes:
         return await answer.read()
     except (aiohttp.ClientError, OSError, RuntimeError) as error:
         raise ConnectionLost(f"the connection to {answer.url} was lost: {_reason(error)}") from error
+
+
+async def _limited_body(answer: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    try:
+        while chunk := await answer.content.readany():
+            body += chunk
+            if len(body) > JSON_BODY_BYTES:
+                message = f"{answer.url} answered with more than {JSON_BODY_BYTES:,} bytes"
+                raise ServerError(message, status=answer.status, request_id=request_id(answer.headers))
+    except (aiohttp.ClientError, OSError, RuntimeError) as error:
+        raise ConnectionLost(f"the connection to {answer.url} was lost: {_reason(error)}") from error
+    return bytes(body)
 
 
 def _no_response(answer: aiohttp.ClientResponse, body: bytes) -> NotAnEventStream:

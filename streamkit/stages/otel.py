@@ -33,6 +33,7 @@ SECONDS = tuple(0.01 * 2**power for power in range(14))
 TOKENS = tuple(4**power for power in range(14))
 """The bucket boundaries of token counts, as the conventions have them."""
 
+_API_TYPES = {"responses": "responses", "chat": "chat_completions"}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 Facts = dict[str, AttributeValue]
@@ -89,7 +90,8 @@ class Telemetry(StreamHandler):
             span = self._spans[run] = self._tracer.start_span(
                 f"chat {run.model}" if run.model else "chat",
                 kind=SpanKind.CLIENT,
-                attributes=self._request_facts(run) | {"gen_ai.request.stream": True, "openai.api.type": "responses"},
+                attributes=self._request_facts(run)
+                | {"gen_ai.request.stream": True, "openai.api.type": _API_TYPES[run.api]},
                 start_time=None if began_at is None else _nanoseconds(began_at),
             )
         return span

@@ -9,6 +9,7 @@ from math import inf
 from typing import Literal
 from unicodedata import category, combining
 
+from streamkit.chat import ChatChunk
 from streamkit.context import Run
 from streamkit.errors import UsageError
 from streamkit.events import (
@@ -56,8 +57,8 @@ def smooth(*, by: Literal["word", "line"] | re.Pattern[str] = "word", every: flo
 
     It applies to the deltas of output text, refusals, reasoning and reasoning summaries; arguments of tools, code and
     everything else stay as they are. No text is lost, and it keeps its place among the other events: before any of
-    them, and where another part goes on, all text that is held comes out, whole unit or not. Only a keepalive passes by
-    text that is held, and loses its sequence number where it does.
+    them, and where another part goes on, all text that is held comes out, whole unit or not. Only a keepalive, or a raw
+    chunk of a chat, passes by text that is held, and loses its sequence number where it does.
 
     A unit is never cut within what is seen as one character: letters with accents, joined emoji, flags, syllables.
 
@@ -178,8 +179,8 @@ class _Recut(Passage):
             passing = [] if part == self._part else self.finish()
             self._part = part
             return [*passing, *self._cut(event)]
-        if isinstance(event, Keepalive) and self._text:
-            return [event.model_copy(update={"sequence_number": None})]
+        if isinstance(event, Keepalive | ChatChunk) and self._text:
+            return [_without_number(event)]
         return [*self.finish(), event]
 
     def finish(self) -> list[Event]:
@@ -245,6 +246,10 @@ def _delta(template: DeltaEvent, text: str, ended: Sequence[DeltaEvent]) -> Delt
     if isinstance(template, OutputTextDelta):
         changes["logprobs"] = _logprobs(ended)
     return template.model_copy(update=changes)
+
+
+def _without_number(event: Event) -> Event:
+    return event if event.sequence_number is None else event.model_copy(update={"sequence_number": None})
 
 
 def _logprobs(deltas: Iterable[DeltaEvent]) -> list[Logprob]:

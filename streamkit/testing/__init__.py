@@ -32,6 +32,7 @@ from streamkit.testing.faults import (
     StallAfterEvents,
 )
 from streamkit.testing.incoming import RecordedRequest
+from streamkit.testing.moderator import MODERATION_WORDS
 from streamkit.testing.refusals import (
     EmptyStream,
     HttpError,
@@ -49,6 +50,7 @@ from streamkit.testing.source import ScriptedSource
 
 __all__ = [
     "FAULTS",
+    "MODERATION_WORDS",
     "SCENARIOS",
     "Answer",
     "ByteOrderMark",

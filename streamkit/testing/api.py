@@ -1,52 +1,56 @@
-"""The endpoints of the local server: what each request is answered with."""
+"""The endpoints of the local server for responses and models: what each request is answered with."""
 
 import asyncio
-import secrets
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 
 from aiohttp import web
 
 from streamkit.testing.answers import EVENT_STREAM, Answer
 from streamkit.testing.api_error import ApiError, json_answer, too_old
 from streamkit.testing.background import Generation
-from streamkit.testing.endings import failure, final_response
+from streamkit.testing.checks import check_request
+from streamkit.testing.endings import error_body, final_response
+from streamkit.testing.endpoint import Route
 from streamkit.testing.incoming import (
     BACKGROUND_STREAM_SECONDS_HEADER,
-    SCENARIO_HEADER,
-    TOKENS_PER_SECOND_HEADER,
+    FieldTypes,
     header_number,
     read_body,
     starting_after,
 )
-from streamkit.testing.request import JsonObject, input_items, section
-from streamkit.testing.scenarios import SCENARIOS, Scenario, lookup, play
+from streamkit.testing.player import MODEL_PREFIX, Player
+from streamkit.testing.request import JsonObject, input_items
+from streamkit.testing.scenarios import SCENARIOS
 from streamkit.testing.sending import Pace, paced
-from streamkit.testing.store import ResponseStore, Stored, StoredResponse, call_ids
+from streamkit.testing.store import ResponseStore, Stored, StoredResponse
 
-Endpoint = Callable[[web.Request], Awaitable[Answer]]
-
-_MODEL_PREFIX = "scenario:"
+_FIELDS: FieldTypes = {
+    "model": (str,),
+    "input": (str, list),
+    "stream": (bool,),
+    "background": (bool,),
+    "tools": (list,),
+    "metadata": (dict,),
+    "moderation": (dict,),
+}
 
 
 class Api:
-    """The endpoints, and what they share: the defaults, the remembered responses, those that are being made.
+    """The endpoints, and what they share: the remembered responses, and those that are being made.
 
     Args:
-        scenario: what answers a request that asks for nothing else.
-        tokens_per_second: the pace of an answer that asks for none; 0 is as fast as possible.
+        player: makes the events of the responses.
         background_stream_seconds: how long a background response can be streamed.
     """
 
-    def __init__(self, scenario: str | Scenario, *, tokens_per_second: float, background_stream_seconds: float) -> None:
-        self._scenario = lookup(scenario) if isinstance(scenario, str) else scenario
-        self._tokens_per_second = tokens_per_second
+    def __init__(self, player: Player, *, background_stream_seconds: float) -> None:
+        self._player = player
         self._background_stream_seconds = background_stream_seconds
         self._store = ResponseStore()
         self._making: set[asyncio.Task[None]] = set()
 
-    def endpoints(self) -> list[tuple[str, str, Endpoint]]:
-        """The method, the path and the function of each endpoint."""
+    def routes(self) -> list[Route]:
+        """Where the endpoints are."""
         return [
             ("POST", "/v1/responses", self._create),
             ("GET", "/v1/responses/{id}", self._retrieve),
@@ -65,11 +69,10 @@ class Api:
         await asyncio.gather(*making, return_exceptions=True)
 
     async def _create(self, request: web.Request) -> Answer:
-        body = await read_body(request)
-        self._check_calls_are_answered(body)
-        rate = header_number(request, TOKENS_PER_SECOND_HEADER, self._tokens_per_second)
-        pace = Pace(rate, clock=_clock())
-        events = play(self._chosen_scenario(request, body), body, make_id=random_id, created_at=int(time.time()))
+        body = await read_body(request, _FIELDS, required=("model",))
+        check_request(body, self._previous(body))
+        pace = self._player.pace(request)
+        events = self._player.events(request, body)
         if body.get("background") is True:
             return self._begin(request, body, events, pace)
         if body.get("stream") is True:
@@ -81,7 +84,10 @@ class Api:
         streams = body.get("stream") is True
         seconds = header_number(request, BACKGROUND_STREAM_SECONDS_HEADER, self._background_stream_seconds)
         generation = Generation(
-            events, input_items(body), streamable_seconds=seconds if streams else None, clock=_clock()
+            events,
+            input_items(body),
+            streamable_seconds=seconds if streams else None,
+            clock=asyncio.get_running_loop().time,
         )
         self._store.add(generation)
         making = generation.start(pace, sleep=asyncio.sleep)
@@ -90,14 +96,6 @@ class Api:
         if streams:
             return Answer(headers=EVENT_STREAM, body=generation.stream())
         return json_answer(generation.response)
-
-    def _check_calls_are_answered(self, body: JsonObject) -> None:
-        items, previous = input_items(body), self._previous(body)
-        calls = call_ids(items, "function_call")
-        if previous is not None:
-            calls |= previous.open_calls()
-        for call_id in sorted(calls - call_ids(items, "function_call_output")):
-            raise ApiError(f"No tool output found for function call {call_id}.", param="input")
 
     def _previous(self, body: JsonObject) -> Stored | None:
         previous_id = body.get("previous_response_id")
@@ -109,12 +107,6 @@ class Api:
                 param="previous_response_id",
             )
         return previous
-
-    def _chosen_scenario(self, request: web.Request, body: JsonObject) -> Scenario:
-        model, metadata = str(body["model"]), section(body, "metadata")
-        named = model.removeprefix(_MODEL_PREFIX) if model.startswith(_MODEL_PREFIX) else None
-        name = named or request.headers.get(SCENARIO_HEADER) or metadata.get("scenario")
-        return self._scenario if name is None else lookup(str(name))
 
     def _storing(self, events: list[JsonObject], body: JsonObject) -> Iterator[JsonObject]:
         """Pass the events on; the response is stored as soon as its end is about to be told, and not before."""
@@ -165,11 +157,11 @@ class Api:
         return json_answer(_page(items))
 
     async def _list_models(self, _request: web.Request) -> Answer:
-        return json_answer(_page([_model(f"{_MODEL_PREFIX}{name}") for name in SCENARIOS]))
+        return json_answer(_page([_model(f"{MODEL_PREFIX}{name}") for name in SCENARIOS]))
 
     async def _retrieve_model(self, request: web.Request) -> Answer:
         model = request.match_info["id"]
-        if model.removeprefix(_MODEL_PREFIX) not in SCENARIOS:
+        if model.removeprefix(MODEL_PREFIX) not in SCENARIOS:
             raise ApiError(f"The model '{model}' does not exist.", status=404, code="model_not_found", param="model")
         return json_answer(_model(model))
 
@@ -177,15 +169,6 @@ class Api:
 def wants_stream(request: web.Request) -> bool:
     """Whether the query asks for the events of a response instead of the response."""
     return request.query.get("stream") == "true"
-
-
-def random_id(prefix: str) -> str:
-    """An id such as the API gives to requests and responses."""
-    return f"{prefix}_{secrets.token_hex(16)}"
-
-
-def _clock() -> Callable[[], float]:
-    return asyncio.get_running_loop().time
 
 
 def _page(items: list[JsonObject]) -> JsonObject:
@@ -202,5 +185,4 @@ def _whole_answer(last: JsonObject) -> Answer:
     response = final_response(last)
     if response is not None:
         return json_answer(response)
-    error: JsonObject = {**failure(last), "type": "server_error", "param": None}
-    return json_answer({"error": error}, status=500)
+    return json_answer(error_body(last), status=500)

@@ -12,8 +12,16 @@ def final_response(event: JsonObject) -> JsonObject | None:
 
 
 def failure(last: JsonObject) -> JsonObject:
-    """Why a stream that ended with this event came to no response: what its ``error`` event says, if it is one."""
-    if last["type"] != "error":
+    """Why a stream that ended with this event came to nothing: what the event says, if it tells a failure."""
+    if last["type"] == "response.failed":
+        facts = section(section(last, "response"), "error")
+    elif last["type"] == "error":
+        facts = section(last, "error") or last
+    else:
         return {"code": None, "message": "The response ended early."}
-    facts = section(last, "error") or last
     return {"code": facts["code"], "message": facts["message"]}
+
+
+def error_body(last: JsonObject) -> JsonObject:
+    """The same as the body of a refusal."""
+    return {"error": {**failure(last), "type": "server_error", "param": None}}

@@ -14,11 +14,13 @@ from aiohttp import web
 
 from streamkit.errors import UsageError
 from streamkit.testing.answers import Answer
-from streamkit.testing.api import Endpoint, random_id, wants_stream
+from streamkit.testing.api import wants_stream
 from streamkit.testing.api_error import ApiError, in_api_words
 from streamkit.testing.delivery import deliver
+from streamkit.testing.endpoint import Endpoint
 from streamkit.testing.fault import Fault, Occasion, apply_faults
 from streamkit.testing.fault_list import parse_faults
+from streamkit.testing.ids import random_id
 from streamkit.testing.incoming import FAULTS_HEADER, RecordedRequest, record
 
 Faults: TypeAlias = Sequence[Fault] | Callable[[RecordedRequest], Iterable[Fault]]

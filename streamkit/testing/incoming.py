@@ -1,10 +1,11 @@
 """What a request asks of the local server: its record, its body, and the options in its headers."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import NoneType
+from typing import TypeAlias
 
 from aiohttp import web
 from pydantic import JsonValue
@@ -26,16 +27,11 @@ BACKGROUND_STREAM_SECONDS_HEADER = "x-streamkit-background-stream-seconds"
 FAULTS_HEADER = "x-streamkit-faults"
 """Request header that says what goes wrong with this one answer, as ``parse_faults`` reads it."""
 
+FieldTypes: TypeAlias = Mapping[str, tuple[type[object], ...]]
+"""The types that fields of a body may have."""
+
 _HIDDEN = "(hidden)"
 _SECRET_HEADERS = ("authorization", "api-key", "cookie", "proxy-authorization", "x-api-key")
-_FIELD_TYPES: Mapping[str, tuple[type[object], ...]] = {
-    "model": (str,),
-    "input": (str, list),
-    "stream": (bool,),
-    "background": (bool,),
-    "tools": (list,),
-    "metadata": (dict,),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +65,8 @@ async def record(request: web.Request, *, number: int) -> RecordedRequest:
     return RecordedRequest(number, request.method, request.path_qs, headers, body)
 
 
-async def read_body(request: web.Request) -> JsonObject:
-    """Read the body of a request for a response.
+async def read_body(request: web.Request, types: FieldTypes, *, required: Sequence[str]) -> JsonObject:
+    """Read the body of a request; a field that is null counts as absent.
 
     Raises:
         ApiError: it is not JSON, lacks what is required, or has a field of the wrong type.
@@ -81,14 +77,15 @@ async def read_body(request: web.Request) -> JsonObject:
         raise ApiError(f"We could not parse the JSON body of your request: {error}.") from None
     if not isinstance(body, dict):
         raise ApiError("The body of your request is not a JSON object.")
-    _check(body)
+    _check(body, types, required)
     return body
 
 
-def _check(body: JsonObject) -> None:
-    if body.get("model") is None:
-        raise ApiError("Missing required parameter: 'model'.", code="missing_required_parameter", param="model")
-    for name, kinds in _FIELD_TYPES.items():
+def _check(body: JsonObject, types: FieldTypes, required: Sequence[str]) -> None:
+    for name in required:
+        if body.get(name) is None:
+            raise ApiError(f"Missing required parameter: '{name}'.", code="missing_required_parameter", param=name)
+    for name, kinds in types.items():
         if not isinstance(body.get(name), (*kinds, NoneType)):
             raise ApiError(f"Invalid type for '{name}'.", code="invalid_type", param=name)
 

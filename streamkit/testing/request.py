@@ -32,7 +32,7 @@ def content_text(content: JsonValue) -> str:
     """The text of a message's content or of a tool's output, which may be plain text or a list of parts."""
     if isinstance(content, str):
         return content
-    texts = (part.get("text") for part in objects(content))
+    texts = (part.get("text", part.get("refusal")) for part in objects(content))
     return "".join(text for text in texts if isinstance(text, str))
 
 
@@ -40,17 +40,3 @@ def prompt(request: Request) -> str:
     """What the user said last."""
     said = (content_text(item.get("content")) for item in input_items(request) if item.get("role") == "user")
     return next(reversed(list(said)), "")
-
-
-def function_outputs(request: Request) -> list[str]:
-    """What the functions called before have answered."""
-    items = (item for item in input_items(request) if item.get("type") == "function_call_output")
-    return [content_text(item.get("output")) for item in items]
-
-
-def function_tools(request: Request) -> list[JsonObject]:
-    """The functions a model may call, the one that ``tool_choice`` names being the only one where it names one."""
-    tools = objects(request.get("tools"))
-    functions = [tool for tool in tools if tool.get("type") == "function" and isinstance(tool.get("name"), str)]
-    chosen = section(request, "tool_choice").get("name")
-    return [tool for tool in functions if tool["name"] == chosen] or functions

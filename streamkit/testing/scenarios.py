@@ -12,21 +12,13 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from pydantic import JsonValue
 from pydantic_core import to_json
 
 from streamkit.errors import UsageError
-from streamkit.testing.request import (
-    JsonObject,
-    Request,
-    function_outputs,
-    function_tools,
-    objects,
-    prompt,
-    section,
-)
-from streamkit.testing.schemas import example_of
+from streamkit.testing.request import JsonObject, Request, prompt, section
+from streamkit.testing.schemas import requested_json
 from streamkit.testing.script import CREATED_AT, MakeId, Script, tokenise
+from streamkit.testing.tool_scenarios import custom_tool_call, function_call, mcp, parallel_function_calls
 
 Scenario: TypeAlias = Callable[[Script], object]
 
@@ -34,7 +26,6 @@ MAX_TOKENS = 1_000_000
 """The longest ``long-text`` that a request can ask for."""
 
 _QUOTED_PROMPT = 200
-_MOST_CALLS = 3
 
 _PROSE = """\
 A river begins as an argument between a stone and a little water. The stone says that nothing moves; the \
@@ -92,28 +83,10 @@ def reasoning(script: Script) -> None:
     script.text("I thought about it in two steps, and the answer is still forty-two.").complete()
 
 
-def function_call(script: Script) -> None:
-    """A call of the request's first function (or of ``get_weather``), and text once its output is there."""
-    if not _answer_from_outputs(script):
-        name, arguments = _calls(script.request)[0]
-        script.function_call(name, arguments).complete()
-
-
-def parallel_function_calls(script: Script) -> None:
-    """Two or more function calls in one response, and text once their outputs are there."""
-    if not _answer_from_outputs(script):
-        for name, arguments in _calls(script.request):
-            script.function_call(name, arguments)
-        script.complete()
-
-
 def structured_json(script: Script) -> None:
     """Text that is JSON and fits the schema of the request's ``text.format``."""
-    schema = _format(script.request).get("schema")
-    value: JsonValue = {"answer": "forty-two", "confidence": 0.9, "sources": ["a local server"]}
-    if isinstance(schema, dict):
-        value = example_of(schema)
-    script.text(to_json(value).decode()).complete()
+    value: JsonObject = {"answer": "forty-two", "confidence": 0.9, "sources": ["a local server"]}
+    script.text(requested_json(script.request) or to_json(value).decode()).complete()
 
 
 def refusal(script: Script) -> None:
@@ -143,26 +116,6 @@ def web_search(script: Script) -> None:
     script.text(answer, annotations=annotations).complete()
 
 
-def mcp(script: Script) -> None:
-    """The tools of a remote MCP server are listed, one is called, and text gives its answer."""
-    servers = (tool.get("server_label") for tool in objects(script.request.get("tools")))
-    label = next((name for name in servers if isinstance(name, str)), "dice")
-    schema: JsonObject = {
-        "type": "object",
-        "properties": {"expression": {"type": "string"}},
-        "required": ["expression"],
-    }
-    tool: JsonObject = {
-        "name": "roll",
-        "description": "Roll dice, such as 2d6+1.",
-        "input_schema": schema,
-        "annotations": None,
-    }
-    script.mcp_list_tools(label, [tool])
-    script.mcp_call(label, "roll", {"expression": "2d6+1"}, "9")
-    script.text("The dice show 4 and 4; with 1 added that makes 9.").complete()
-
-
 def code_interpreter(script: Script) -> None:
     """Code is written and run, then text gives the result; ``include`` decides whether the outputs are shown."""
     include = script.request.get("include")
@@ -181,11 +134,12 @@ def image(script: Script) -> None:
 
 
 def incomplete(script: Script) -> None:
-    """An answer that is cut off at ``max_output_tokens``, or after 16 tokens."""
+    """An answer, or JSON in the request's format, that is cut off at ``max_output_tokens``, or after 16 tokens."""
     limit = script.request.get("max_output_tokens")
     count = limit if isinstance(limit, int) and limit > 0 else 16
-    cut = "".join(tokenise(_PROSE)[:count])
-    script.text(cut, status="incomplete").incomplete("max_output_tokens")
+    pieces = tokenise(requested_json(script.request) or _PROSE)
+    cut = pieces[: min(count, len(pieces) - 1)]
+    script.text("".join(cut), status="incomplete").incomplete("max_output_tokens")
 
 
 def content_filter(script: Script) -> None:
@@ -217,6 +171,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "reasoning": reasoning,
     "function-call": function_call,
     "parallel-function-calls": parallel_function_calls,
+    "custom-tool-call": custom_tool_call,
     "structured-json": structured_json,
     "refusal": refusal,
     "web-search": web_search,
@@ -270,33 +225,6 @@ def _requested_tokens(request: Request) -> int | None:
     if re.fullmatch(r"[1-9][0-9]{0,6}", str(wanted)) and int(str(wanted)) <= MAX_TOKENS:
         return int(str(wanted))
     raise UsageError(f"metadata.tokens must be a whole number from 1 to {MAX_TOKENS:,}, not {wanted!r}")
-
-
-def _answer_from_outputs(script: Script) -> bool:
-    """Answer from the outputs of functions called before, where the request brings any."""
-    outputs = function_outputs(script.request)
-    if outputs:
-        script.text(f"Here is what I found out: {'; '.join(outputs)}").complete()
-    return bool(outputs)
-
-
-def _calls(request: Request) -> list[tuple[str, JsonObject]]:
-    """The functions to call, with arguments: at least two, so that one function is called twice."""
-    tools = function_tools(request)
-    if not tools:
-        return [("get_weather", {"location": "Paris"}), ("get_weather", {"location": "Tokyo"})]
-    calls = [(str(tool["name"]), _arguments(tool)) for tool in tools[:_MOST_CALLS]]
-    return calls if len(calls) > 1 else calls * 2
-
-
-def _arguments(tool: JsonObject) -> JsonObject:
-    parameters = tool.get("parameters")
-    arguments = example_of(parameters) if isinstance(parameters, dict) else {}
-    return arguments if isinstance(arguments, dict) else {}
-
-
-def _format(request: Request) -> JsonObject:
-    return section(section(request, "text"), "format")
 
 
 def _png(color: tuple[int, int, int]) -> str:

@@ -5,8 +5,9 @@ import operator
 from collections.abc import Callable
 
 from pydantic import JsonValue
+from pydantic_core import to_json
 
-from streamkit.testing.request import JsonObject, objects
+from streamkit.testing.request import JsonObject, Request, objects, section
 
 MAX_DEPTH = 6
 """Beyond this depth optional properties and array items are left out, so that recursive schemas end."""
@@ -27,6 +28,12 @@ _FORMATS = {
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
 _BY_NAME = {"city": "Paris", "country": "France", "location": "Paris", "name": "Ada"}
+
+
+def requested_json(request: Request) -> str | None:
+    """JSON that fits the schema of the request's ``text.format``, or None where the request has no schema."""
+    schema = section(section(request, "text"), "format").get("schema")
+    return to_json(example_of(schema)).decode() if isinstance(schema, dict) else None
 
 
 def example_of(schema: JsonObject) -> JsonValue:

@@ -151,6 +151,16 @@ class Script:
         self._emit("response.function_call_arguments.done", place, arguments=text)
         return self._finish_item(item, status="completed", arguments=text)
 
+    def custom_tool_call(self, name: str, text: str) -> Self:
+        """Write a call of one of the request's custom tools, whose input is free text."""
+        call_id = self._make_id("call")
+        item, place = self._add_item(
+            "ctc", "custom_tool_call", status="in_progress", input="", call_id=call_id, name=name
+        )
+        self._write_deltas("response.custom_tool_call_input.delta", place, text)
+        self._emit("response.custom_tool_call_input.done", place, input=text)
+        return self._finish_item(item, status="completed", input=text)
+
     def web_search(self, query: str) -> Self:
         """Write a search of the web; what was found appears as annotations of the text that follows."""
         item, place = self._add_item("ws", "web_search_call", status="in_progress", action={"type": "search"})
@@ -164,9 +174,23 @@ class Script:
         self._emit_each("response.mcp_list_tools", ("in_progress", "completed"), place)
         return self._finish_item(item, tools=list(tools))
 
-    def mcp_call(self, server_label: str, name: str, arguments: JsonObject, output: str) -> Self:
-        """Write a call of a remote server's tool, with what it answered."""
-        unset: JsonObject = {"approval_request_id": None, "error": None, "output": None}
+    def mcp_approval_request(self, server_label: str, name: str, arguments: JsonObject) -> Self:
+        """Write a request for approval of a call; the next request answers it with its ``id``."""
+        text = _json_text(arguments)
+        item, _ = self._add_item("mcpr", "mcp_approval_request", server_label=server_label, name=name, arguments=text)
+        return self._finish_item(item)
+
+    def mcp_call(
+        self,
+        server_label: str,
+        name: str,
+        arguments: JsonObject,
+        output: str,
+        *,
+        approval_request_id: str | None = None,
+    ) -> Self:
+        """Write a call of a remote server's tool, with what it answered, and with the request that approved it."""
+        unset: JsonObject = {"approval_request_id": approval_request_id, "error": None, "output": None}
         item, place = self._add_item("mcp", "mcp_call", server_label=server_label, name=name, arguments="", **unset)
         text = _json_text(arguments)
         self._emit("response.mcp_call.in_progress", place)
@@ -279,6 +303,7 @@ class Script:
             "completed_at": None,
             "error": None,
             "incomplete_details": None,
+            "moderation": None,
             "output": [],
             "usage": None,
             **settings,

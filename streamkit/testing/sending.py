@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from pydantic_core import to_json
 
-from streamkit.sse import Frame, encode
+from streamkit import sse
 from streamkit.testing.answers import Cut, Pause, Step
 from streamkit.testing.request import JsonObject
 
@@ -21,7 +21,7 @@ def encode_event(event: JsonObject) -> bytes:
 @lru_cache(maxsize=256)
 def _head(name: str) -> bytes:
     # JSON without line breaks leaves the encoder nothing to do but the head, and that is the same for each type.
-    return encode(Frame(name)).removesuffix(b"\n\n")
+    return sse.encode(sse.Frame(name)).removesuffix(b"\n\n")
 
 
 class Pace:
@@ -43,13 +43,15 @@ class Pace:
         return max(0.0, self._start + self._deltas * self._interval - self._clock())
 
 
-def paced(events: Iterable[JsonObject], pace: Pace) -> Iterator[Step]:
+def paced(
+    events: Iterable[JsonObject], pace: Pace, *, encode: Callable[[JsonObject], bytes] = encode_event
+) -> Iterator[Step]:
     """Encode the events, with a pause before each that is not yet due."""
     for event in events:
         wait = pace.wait(event)
         if wait:
             yield Pause(wait)
-        yield encode_event(event)
+        yield encode(event)
 
 
 async def perform(

@@ -1,7 +1,8 @@
-"""A local server that speaks the Responses API and answers with scripted streams: no key, no network, no bill."""
+"""A local server that speaks the Responses API, and Chat Completions: scripted answers, no key, no network, no bill."""
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -9,8 +10,12 @@ from aiohttp import web
 
 from streamkit.errors import UsageError
 from streamkit.testing.api import Api
+from streamkit.testing.chat_api import ChatApi
 from streamkit.testing.front import Faults, Front
 from streamkit.testing.incoming import RecordedRequest, checked_number
+from streamkit.testing.moderation_api import ModerationApi
+from streamkit.testing.moderator import MODERATION_WORDS, Moderator
+from streamkit.testing.player import Player
 from streamkit.testing.scenarios import Scenario
 
 BACKGROUND_STREAM_SECONDS = 300.0
@@ -30,6 +35,7 @@ def create_app(
     background_stream_seconds: float = BACKGROUND_STREAM_SECONDS,
     faults: Faults = (),
     api_key: str | None = None,
+    moderation_words: Sequence[str] = MODERATION_WORDS,
 ) -> web.Application:
     """Make the application that ``LocalServer`` runs, for a program that runs aiohttp applications itself.
 
@@ -37,17 +43,18 @@ def create_app(
     until its next event after its client has gone.
 
     Raises:
-        UsageError: no scenario is called that, or a number is negative.
+        UsageError: no scenario is called that, a number is negative, or the words are no list of words.
     """
-    api = Api(
-        scenario,
-        tokens_per_second=checked_number("tokens_per_second", tokens_per_second or 0.0),
-        background_stream_seconds=checked_number("background_stream_seconds", background_stream_seconds),
-    )
+    moderator = Moderator(moderation_words)
+    pace = checked_number("tokens_per_second", tokens_per_second or 0.0)
+    player = Player(scenario, tokens_per_second=pace, moderator=moderator)
+    streamable = checked_number("background_stream_seconds", background_stream_seconds)
+    api = Api(player, background_stream_seconds=streamable)
+    routes = [*api.routes(), *ChatApi(player).routes(), *ModerationApi(moderator).routes()]
     front = Front(api_key=api_key, faults=faults)
     app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=[front.middleware])
     app[RECORDED_REQUESTS] = front.requests
-    app.add_routes([web.route(method, path, front.handler(endpoint)) for method, path, endpoint in api.endpoints()])
+    app.add_routes([web.route(method, path, front.handler(endpoint)) for method, path, endpoint in routes])
     app.on_response_prepare.append(front.add_headers)
 
     async def close(_app: web.Application) -> None:
@@ -71,6 +78,9 @@ class LocalServer:
     ``x-streamkit-background-stream-seconds`` and ``x-streamkit-faults`` take the place of the server's own settings for
     one request, so that clients in every language can be tested; ``parse_faults`` says how faults are written.
 
+    Besides ``/v1/responses`` there is ``/v1/chat/completions``, which tells the same scenarios as far as chat
+    completions can, and ``/v1/moderations``.
+
     Args:
         host: the address to listen on.
         port: the port to listen on; 0 lets the system choose a free one.
@@ -80,9 +90,10 @@ class LocalServer:
         faults: what goes wrong with every answer: a list of faults, or a function that is given the recorded request
             and returns one.
         api_key: the only key that is accepted; None accepts everybody.
+        moderation_words: what moderation flags, as whole words in upper or lower case.
 
     Raises:
-        UsageError: no scenario is called that, or a number is negative.
+        UsageError: no scenario is called that, a number is negative, or the words are no list of words.
         OSError: on entering, the port is taken or the address is not one of this machine.
     """
 
@@ -96,6 +107,7 @@ class LocalServer:
         background_stream_seconds: float = BACKGROUND_STREAM_SECONDS,
         faults: Faults = (),
         api_key: str | None = None,
+        moderation_words: Sequence[str] = MODERATION_WORDS,
     ) -> None:
         self._host = host
         self._port = port
@@ -105,6 +117,7 @@ class LocalServer:
             background_stream_seconds=background_stream_seconds,
             faults=faults,
             api_key=api_key,
+            moderation_words=moderation_words,
         )
         self._runner = web.AppRunner(self._app, access_log=None, handler_cancellation=True)
 

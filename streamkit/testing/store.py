@@ -23,9 +23,10 @@ class Stored(ABC):
     def response(self) -> JsonObject:
         """The response as it is now."""
 
-    def open_calls(self) -> set[str]:
-        """The ids of the function calls in this response; the next request has to answer each of them."""
-        return call_ids(objects(self.response["output"]), "function_call")
+    @property
+    def output(self) -> list[JsonObject]:
+        """The items of the response; the next request has to answer the calls among them."""
+        return objects(self.response["output"])
 
 
 class StoredResponse(Stored):
@@ -61,8 +62,3 @@ class ResponseStore:
     def delete(self, response_id: str) -> bool:
         """Forget a response, and say whether there was one."""
         return self._responses.pop(response_id, None) is not None
-
-
-def call_ids(items: list[JsonObject], type_name: str) -> set[str]:
-    """The ``call_id`` of every item of a type."""
-    return {str(item.get("call_id")) for item in items if item.get("type") == type_name}

@@ -129,11 +129,11 @@ def test_every_hook_is_a_documented_method_of_the_base_class() -> None:
 
 
 def test_the_lifecycle_hooks_of_a_dispatcher_are_methods_of_the_base_class_too() -> None:
-    hooks = {name for name in vars(Dispatcher) if name.startswith("on_")}
+    hooks = {name for name in vars(Dispatcher) if name.startswith("on_")} - {"on_arguments", "on_partial"}
     assert hooks <= HOOKS.keys()
     assert hooks == {
         *("on_created", "on_completed", "on_incomplete", "on_failed", "on_error", "on_close"),
-        *("on_reconnecting", "on_restarted"),
+        *("on_reconnecting", "on_restarted", "on_moderated", "on_tool_call", "on_tool_result"),
     }
 
 

@@ -127,6 +127,12 @@ async def test_the_span_of_a_response_that_completed(memory: Memory) -> None:
     assert "error.type" not in memory.attributes
 
 
+async def test_a_chat_is_told_from_a_response(memory: Memory) -> None:
+    async with LocalServer() as server, Client(base_url=server.url) as client:
+        await client.run(memory.telemetry(), api="chat", model="gpt-5", input="question")
+    assert memory.attributes["openai.api.type"] == "chat_completions"
+
+
 def server_port(run: Run) -> str:
     assert run.base_url is not None
     return run.base_url.removesuffix("/v1").rpartition(":")[2]

@@ -10,6 +10,7 @@ TERMINAL = {"response.completed", "response.incomplete", "response.failed"}
 # How the text of a part is called in its deltas' done event, by the family of the events.
 DONE_FIELDS = {
     "response.code_interpreter_call_code": "code",
+    "response.custom_tool_call_input": "input",
     "response.function_call_arguments": "arguments",
     "response.mcp_call_arguments": "arguments",
     "response.output_text": "text",

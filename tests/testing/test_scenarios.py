@@ -148,41 +148,6 @@ def test_reasoning_has_summary_parts_and_then_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_body", "name", "arguments"),
-    [
-        ({}, "get_weather", {"location": "Paris"}),
-        (ASKED, "look_up_weather", {"city": "Paris", "days": 3}),
-        ({**ASKED, "tool_choice": {"type": "function", "name": "tell_time"}}, "tell_time", {}),
-    ],
-)
-def test_function_call_calls_the_right_function(
-    request_body: dict[str, Any], name: str, arguments: dict[str, object]
-) -> None:
-    (call,) = output(play("function-call", request_body))
-    assert (call["name"], json.loads(call["arguments"])) == (name, arguments)
-
-
-@pytest.mark.parametrize(
-    ("request_body", "names"),
-    [
-        ({}, ["get_weather", "get_weather"]),
-        ({"tools": [WEATHER]}, ["look_up_weather", "look_up_weather"]),
-        (ASKED, ["look_up_weather", "tell_time"]),
-        ({"tools": [WEATHER, TIME] * 4}, ["look_up_weather", "tell_time", "look_up_weather"]),
-    ],
-)
-def test_parallel_calls(request_body: dict[str, Any], names: list[str]) -> None:
-    calls = output(play("parallel-function-calls", request_body))
-    assert [call["name"] for call in calls] == names
-    assert len({call["call_id"] for call in calls}) == len(calls)
-
-
-@pytest.mark.parametrize("name", ["function-call", "parallel-function-calls"])
-def test_an_answer_uses_the_outputs_of_the_functions(name: str) -> None:
-    assert "12 degrees and rain" in message(play(name, ANSWERED))
-
-
-@pytest.mark.parametrize(
     ("schema", "value"),
     [
         ({"type": "object", "properties": {"ok": {"type": "boolean"}}}, {"ok": True}),
@@ -241,6 +206,15 @@ def test_incomplete_stops_at_the_limit(limit: int | None, deltas: int) -> None:
     events = play("incomplete", {"max_output_tokens": limit})
     assert types(events).count("response.output_text.delta") == deltas
     assert events[-1]["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
+
+
+@pytest.mark.parametrize("limit", [1, 4, None])
+def test_incomplete_json_is_cut_before_its_end(limit: int | None) -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    text_format = {"format": {"type": "json_schema", "name": "x", "schema": schema}}
+    cut = message(play("incomplete", {"max_output_tokens": limit, "text": text_format}))
+    assert '{"city":"Paris"}'.startswith(cut)
+    assert cut not in ("", '{"city":"Paris"}')
 
 
 def test_content_filter_says_so() -> None:

@@ -21,6 +21,6 @@ def test_deleting_says_whether_there_was_something() -> None:
     assert [store.delete("resp_1"), store.delete("resp_1")] == [True, False]
 
 
-def test_open_calls_are_those_of_the_output() -> None:
+def test_the_output_is_that_of_the_response() -> None:
     response = play("parallel-function-calls")[-1]["response"]
-    assert StoredResponse(response, []).open_calls() == {call["call_id"] for call in response["output"]}
+    assert StoredResponse(response, []).output == response["output"]

@@ -16,8 +16,10 @@ from streamkit import (
     HandlerFailed,
     Incomplete,
     Lane,
+    Moderated,
     Opened,
     Outcome,
+    ParsedResponse,
     Response,
     Restarted,
     Run,
@@ -60,6 +62,7 @@ assert_type(on(ItemEvent), Decorator[ItemEvent, Any])
 assert_type(on(Event), Decorator[Event, Any])
 assert_type(on(Completed), Decorator[Completed, Any])
 assert_type(on(Opened), Decorator[Opened, Any])
+assert_type(dispatcher.on_moderated, Decorator[Moderated])
 assert_type(on(OutputTextDelta, RefusalDelta), Decorator[OutputTextDelta | RefusalDelta, Any])
 assert_type(on(OutputTextDelta, Closed, Failed), Decorator[OutputTextDelta | Closed | Failed, Any])
 assert_type(on(EVENTS["error"]), Decorator[Event, Any])
@@ -267,20 +270,20 @@ dispatcher.include(audit, audit.finished)
 
 async def embedded(session_text: str) -> None:
     async with Client() as client:
-        assert_type(await client.run(dispatcher, audit, several_classes, model="m", input=session_text), Response)
+        assert_type(await client.run(dispatcher, audit, several_classes, model="m", input=session_text), ParsedResponse)
         async with client.stream(model="m", input=session_text) as run:
-            assert_type(run, StreamRun)
+            assert_type(run, StreamRun[SimpleNamespace, ParsedResponse])
             assert_type(await run.opened(), Opened)
             assert_type(await run.outcome(), Outcome)
-            assert_type(await run.dispatch(dispatcher), Response)
+            assert_type(await run.dispatch(dispatcher), ParsedResponse)
 
 
 async def embedded_with_a_state(client: Client) -> None:
-    assert_type(await client.run(chats, state=Chat("ada"), model="m", input="i"), Response)
+    assert_type(await client.run(chats, state=Chat("ada"), model="m", input="i"), ParsedResponse[None])
     async with client.stream(state=Chat("ada"), model="m", input="i") as run:
-        assert_type(run, StreamRun[Chat])
+        assert_type(run, StreamRun[Chat, ParsedResponse[None]])
         assert_type(run.state, Chat)
-        assert_type(await run.dispatch(chats, with_whatever_state), Response)
+        assert_type(await run.dispatch(chats, with_whatever_state), ParsedResponse[None])
         assert_type(run.on("response.created"), Decorator[ResponseCreated, Chat])
         run.on(OutputTextDelta, lane=Lane())(with_its_state)
         run.once(ResponseCreated)(with_whatever_state)
@@ -316,6 +319,7 @@ async def iterated(run: StreamRun) -> None:
     assert_type(run.events(OutputTextDelta, where=lambda event: event.delta > ""), EventIterator[OutputTextDelta])
     assert_type(run.events(Event, Restarted, when_full="drop"), EventIterator[Event | Restarted])
     await bounded.aclose()
+    assert_type(run.events(OutputTextDelta, Moderated), EventIterator[OutputTextDelta | Moderated])
 
 
 async def caught(run: StreamRun, handler: Callable[[Response], None]) -> None:

@@ -1,0 +1,82 @@
+"""Structured output: a type is asked for, and the outcome carries the answer as a value of it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Generic, TypeVar, cast
+
+from pydantic import ValidationError
+
+from streamkit.answer import answer_text
+from streamkit.errors import UsageError
+from streamkit.outcome import Completed, Outcome
+from streamkit.parsed import InvalidOutput, ParsedResponse
+from streamkit.partial_json import GrowingJson
+from streamkit.partial_model import PartialModel
+from streamkit.response import Response
+from streamkit.schema import OutputType
+
+T = TypeVar("T")
+
+
+def with_format(request: Mapping[str, object], output: OutputType[T] | None) -> Mapping[str, object]:
+    """Return a request that asks for an answer of a type, if there is one, beside whatever else it says of the text.
+
+    Raises:
+        UsageError: the request asks for another format already.
+    """
+    if output is None:
+        return request
+    given: object = request.get("text")
+    if given is not None and not isinstance(given, Mapping):
+        raise UsageError(f"text must be an object such as {{'verbosity': 'low'}}, not {given!r}")
+    text = cast("Mapping[str, object]", given or {})
+    if text.get("format") is not None:
+        raise UsageError("text_format and text={'format': ...} both say what the answer is to be: give one of them")
+    return {**request, "text": {**text, "format": output.format()}}
+
+
+class Conclusion(Generic[T]):
+    """Makes the response of an outcome a ``ParsedResponse``.
+
+    Args:
+        output: what the answer is to be; ``None`` where nothing was said of it.
+    """
+
+    def __init__(self, output: OutputType[T] | None) -> None:
+        self._output = output
+
+    def __call__(self, outcome: Outcome) -> Outcome:
+        """Return the outcome with its answer parsed, as far as there is one."""
+        return replace(outcome, response=self._concluded(outcome))
+
+    def _concluded(self, outcome: Outcome) -> ParsedResponse[T]:
+        response, output = outcome.response, self._output
+        text = None if output is None or response.refusal is not None else answer_text(response)
+        if output is None or text is None:
+            return _parsed(response)
+        if not isinstance(outcome, Completed):
+            return _parsed(response, partial=_partial(output, text))
+        try:
+            return _parsed(response, parsed=output.parse(text))
+        except ValidationError as error:
+            broken = InvalidOutput(output.name, text, error)
+            return _parsed(response, partial=_partial(output, text), parse_error=broken)
+
+
+def _parsed(
+    response: Response,
+    *,
+    parsed: T | None = None,
+    partial: PartialModel | None = None,
+    parse_error: InvalidOutput | None = None,
+) -> ParsedResponse[T]:
+    # What was read from the wire once is not validated again.
+    own = {"parsed": parsed, "partial": partial, "parse_error": parse_error}
+    fields: dict[str, Any] = {**dict(response), **own}
+    return cast("ParsedResponse[T]", ParsedResponse.model_construct(response.model_fields_set, **fields))
+
+
+def _partial(output: OutputType[Any], text: str) -> PartialModel | None:
+    growing = GrowingJson()
+    growing.feed(text)
+    return output.partial(growing.value) if text else None
