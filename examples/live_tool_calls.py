@@ -5,11 +5,10 @@ Run it with ``python examples/live_tool_calls.py``. It brings its own server and
 
 import asyncio
 
-from streamkit import Client, Dispatcher, Run, ToolCall
+from streamkit import Client, Dispatcher, Run, ToolCall, tool
 from streamkit.dispatch.arguments import ArgumentsChange
 from streamkit.events import OutputTextDelta
 from streamkit.testing import LocalServer, Script
-from streamkit.tool import tool
 
 dispatcher = Dispatcher()
 

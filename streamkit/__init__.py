@@ -33,9 +33,10 @@ from streamkit.outcome import (
 )
 from streamkit.parsed import InvalidOutput, ParsedResponse
 from streamkit.response import Response
-from streamkit.rounds import TooManyRounds
 from streamkit.run import StreamRun
 from streamkit.stage import Passage, Stage
+from streamkit.tools import custom_tool, tool
+from streamkit.tools.rounds import TooManyRounds
 from streamkit.verdict import Moderated, Verdict
 
 __version__ = "0.1.0"
@@ -83,7 +84,9 @@ __all__ = [
     "UnfinishedResponse",
     "UsageError",
     "Verdict",
+    "custom_tool",
     "on",
+    "tool",
 ]
 
 if TYPE_CHECKING:

@@ -21,7 +21,6 @@ from streamkit.errors import UsageError
 from streamkit.ledger import ToolCall
 from streamkit.limits import Limits
 from streamkit.parsed import Parsed, ParsedResponse
-from streamkit.rounds import ToolLoop, tool_loop
 from streamkit.run import Handlers, StreamRun
 from streamkit.schema import OutputType, output_type
 from streamkit.source import Background, Source
@@ -31,7 +30,8 @@ from streamkit.sources.recording import Recording
 from streamkit.sources.redaction import HttpRequest
 from streamkit.stage import Stage
 from streamkit.structured import Conclusion, with_format
-from streamkit.toolbox import AnyTool, Approve, Toolbox, ToolErrorPolicy, ToolOptions
+from streamkit.tools.rounds import ToolLoop, tool_loop
+from streamkit.tools.toolbox import AnyTool, Approve, Toolbox, ToolErrorPolicy, ToolOptions
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm

@@ -8,10 +8,10 @@
     ├── HandlerCancelled             a handler was cancelled by what it waited for, and not with its run
     ├── LaneTimeout                  a lane was not done with its events in time after the end of the response
     ├── NoSuchEvent                  the response completed without the event that was waited for
-    ├── InvalidArguments             a model called a tool with arguments that do not fit (in ``streamkit.tool``)
-    ├── UnknownTool                  a model called a tool that there is not (in ``streamkit.toolbox``)
-    ├── CallNotExecuted              a call of the same id was begun before (in ``streamkit.toolbox``)
-    ├── TooManyRounds                a model calls tools in response after response (in ``streamkit.rounds``)
+    ├── InvalidArguments             a model called a tool with arguments that do not fit (in ``streamkit.tools.tool``)
+    ├── UnknownTool                  a model called a tool that there is not (in ``streamkit.tools.toolbox``)
+    ├── CallNotExecuted              a call of the same id was begun before (in ``streamkit.tools.toolbox``)
+    ├── TooManyRounds                a model calls tools in response after response (in ``streamkit.tools.rounds``)
     ├── InvalidOutput                the answer does not fit the type that was asked for (in ``streamkit.parsed``)
     ├── BrokenJson                   a text is no JSON, from some character on (in ``streamkit.partial_json``)
     ├── FrameTooLarge                one event is larger than ``max_event_bytes``

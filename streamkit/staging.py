@@ -1,6 +1,5 @@
 """The events of one response as they leave its stages, which may have held, changed, split, added or dropped some."""
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -9,6 +8,7 @@ from dataclasses import replace
 
 from streamkit import ending
 from streamkit.accumulator import Accumulator
+from streamkit.alternation import Alternation
 from streamkit.context import Run
 from streamkit.errors import UsageError
 from streamkit.events import TERMINAL_TYPES, ErrorEvent, Event
@@ -47,9 +47,8 @@ class StagedStream:
         self._is_cut_short = False
         self._is_filling = False
         # The step of upstream that is under way while something else is waited for too: it outlives a call of fill.
-        self._step: asyncio.Task[None] | None = None
+        self._alternation = Alternation()
         self._woken = False
-        self._waiter: asyncio.Future[None] | None = None
 
     @property
     def opened(self) -> Opened | None:
@@ -115,7 +114,7 @@ class StagedStream:
             for passage in (*self._retired, *self._pipe.passages):
                 stack.push_async_callback(passage.aclose)
             stack.push_async_callback(self._upstream.close)
-            await self._stop_step()
+            await self._alternation.stop()
             if self._is_cut_short:
                 await self.cancel_on_server()
                 self._is_cut_short = False
@@ -203,50 +202,16 @@ class StagedStream:
         if self.ending is not None:
             return
         if upstream.opened is not None and (upstream.ending is not None or pipe.is_full):
-            await self._wait_for_call()
-        elif self._step is None and (upstream.opened is None or not pipe.is_holding):
+            await self._alternation.called()
+        elif not self._alternation.is_stepping and (upstream.opened is None or not pipe.is_holding):
             # Nobody will call: then a task, and what it costs for each read, is not needed.
             await upstream.fill()
         else:
-            await self._wait_for_step_or_call()
-
-    async def _wait_for_step_or_call(self) -> None:
-        if self._step is None:
-            # Not cancelled when a call comes first: what is half read would be lost.
-            self._step = asyncio.create_task(self._upstream.fill(), name="streamkit.staging")
-            self._step.add_done_callback(lambda _: self._resume())
-        if not self._step.done():
-            await self._wait_for_call()
-        if self._step.done():
-            step, self._step = self._step, None
-            step.result()
-
-    async def _wait_for_call(self) -> None:
-        if self._woken:
-            return
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+            await self._alternation.step_or_call(upstream.fill)
 
     def _call(self) -> None:
         self._woken = True
-        self._resume()
-
-    def _resume(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def _stop_step(self) -> None:
-        if self._step is None:
-            return
-        self._step.cancel()
-        await asyncio.wait([self._step])
-        if not self._step.cancelled():
-            # Whatever it met changes nothing any more; asyncio wants it to be looked at.
-            self._step.exception()
-        self._step = None
+        self._alternation.call()
 
 
 class _Pipe:

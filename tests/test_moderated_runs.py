@@ -59,7 +59,7 @@ from streamkit.testing import (
     encode_event,
 )
 from streamkit.testing.fault import Fault
-from streamkit.tool import tool
+from streamkit.tools.tool import tool
 from streamkit.verdict import Channel
 from tests import virtual_time
 from tests.stages.moderated import forbidding

@@ -15,7 +15,7 @@ from tests.paths import ROOT
 
 NAMES = {
     *("Client", "Run", "StreamRun", "Response", "Timeouts", "Retry", "Limits"),
-    *("Dispatcher", "StreamHandler", "on", "Lane", "CallNext", "Stage", "Passage"),
+    *("Dispatcher", "StreamHandler", "on", "tool", "custom_tool", "Lane", "CallNext", "Stage", "Passage"),
     *("Outcome", "Completed", "Incomplete", "Failed", "Cancelled", "Disconnected"),
     *("Opened", "Reconnecting", "Restarted", "HandlerFailed", "HandlerBlocked", "EventsDropped", "Closed"),
     *("Moderated", "Verdict"),
@@ -144,7 +144,7 @@ def explained_values(tree: ast.Module) -> set[str]:
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_every_name_is_explained_where_it_is_defined(name: str) -> None:
     value: object = getattr(streamkit, name)
-    if inspect.isclass(value):
+    if inspect.isclass(value) or inspect.isfunction(value):
         assert value.__doc__
         assert value.__name__ == name
         assert getattr(importlib.import_module(value.__module__), name) is value

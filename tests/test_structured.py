@@ -32,7 +32,7 @@ from streamkit.partial_model import PartialModel
 from streamkit.schema import output_type
 from streamkit.structured import Conclusion, with_format
 from streamkit.testing import CutAfterEvents, LocalServer, Script, ScriptedSource, encode_event
-from streamkit.tool import tool
+from streamkit.tools.tool import tool
 from tests.answer.support import added, completed, created, delta, finished, message
 
 pytestmark = pytest.mark.anyio

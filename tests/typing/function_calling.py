@@ -6,8 +6,8 @@ from streamkit import Client, Dispatcher, Ledger, Run, StreamHandler, ToolCall, 
 from streamkit.dispatch.arguments import ArgumentsChange
 from streamkit.events import Event, OutputTextDelta
 from streamkit.iteration import EventIterator
-from streamkit.tool import custom_tool, tool
-from streamkit.toolbox import AnyTool
+from streamkit.tools.tool import custom_tool, tool
+from streamkit.tools.toolbox import AnyTool
 
 dispatcher = Dispatcher()
 

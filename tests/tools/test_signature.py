@@ -9,7 +9,7 @@ from pydantic import Field
 
 from streamkit.context import Run
 from streamkit.errors import UsageError
-from streamkit.signature import Signature, read_docstring
+from streamkit.tools.signature import Signature, read_docstring
 
 GOOGLE = """Look up the weather.
 

@@ -31,8 +31,8 @@ from streamkit.errors import HandlerCancelled
 from streamkit.events import Event, OutputItemDone, OutputTextDelta, ResponseCompleted, ResponseCreated
 from streamkit.stages.smooth import smooth
 from streamkit.testing import LocalServer, Script
-from streamkit.tool import InvalidArguments, custom_tool, tool
-from streamkit.toolbox import CallNotExecuted, UnknownTool
+from streamkit.tools.tool import InvalidArguments, custom_tool, tool
+from streamkit.tools.toolbox import CallNotExecuted, UnknownTool
 
 pytestmark = pytest.mark.anyio
 

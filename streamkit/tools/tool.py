@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails, PydanticSerializationError, to_json
 from streamkit.context import Run
 from streamkit.errors import StreamkitError, UsageError
 from streamkit.schema import MAX_NAME_LENGTH, JsonObject, adapter_for, strict_schema
-from streamkit.signature import Signature
+from streamkit.tools.signature import Signature
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamkit.conversation import answer_to, approval_of, next_request, open_calls
 from streamkit.items import CustomToolCall, FunctionCall, McpApprovalRequest
 from streamkit.response import Response
+from streamkit.tools.conversation import answer_to, approval_of, next_request, open_calls
 
 CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f", "arguments": "{}"}
 QUERY = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_2", "name": "q", "input": "SELECT"}

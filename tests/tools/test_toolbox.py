@@ -7,8 +7,8 @@ import pytest
 from streamkit import UsageError
 from streamkit.errors import StreamkitError
 from streamkit.items import CustomToolCall, FunctionCall, McpApprovalRequest
-from streamkit.tool import tool
-from streamkit.toolbox import MAX_ERROR_CHARACTERS, Toolbox, ToolOptions, UnknownTool, told
+from streamkit.tools.tool import tool
+from streamkit.tools.toolbox import MAX_ERROR_CHARACTERS, Toolbox, ToolOptions, UnknownTool, told
 
 
 def here(city: str) -> str:

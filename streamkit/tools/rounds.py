@@ -8,9 +8,7 @@ from functools import reduce
 
 from streamkit.accumulator import Accumulator
 from streamkit.alternation import Alternation
-from streamkit.calling import Calling
 from streamkit.context import Run
-from streamkit.conversation import OpenCall, can_be_answered, next_request, open_calls
 from streamkit.errors import StreamkitError
 from streamkit.events import Event, OutputItemDone
 from streamkit.items import JsonObject
@@ -20,7 +18,9 @@ from streamkit.response import Response
 from streamkit.source import Background, Source
 from streamkit.stats import RunStats
 from streamkit.stream import AnyStream
-from streamkit.toolbox import Toolbox, ToolOptions
+from streamkit.tools.calling import Calling
+from streamkit.tools.conversation import OpenCall, can_be_answered, next_request, open_calls
+from streamkit.tools.toolbox import Toolbox, ToolOptions
 
 
 class TooManyRounds(StreamkitError):

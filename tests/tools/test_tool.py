@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 from streamkit.context import Run
 from streamkit.errors import UsageError
 from streamkit.testing.schemas import example_of
-from streamkit.tool import MAX_ERRORS, Grammar, InvalidArguments, custom_tool, tool
+from streamkit.tools.tool import MAX_ERRORS, Grammar, InvalidArguments, custom_tool, tool
 from tests.dispatch.support import StillRun
 
 pytestmark = pytest.mark.anyio

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from streamkit.context import Run
-from streamkit.conversation import OpenCall, answer_to, approval_of, arguments_of, id_of
 from streamkit.errors import HandlerCancelled
 from streamkit.items import JsonObject, McpApprovalRequest
 from streamkit.ledger import CallStatus, ToolCall
 from streamkit.outcome import Notice, ToolCalled, ToolReturned
-from streamkit.tool import InvalidArguments, LocalTool
-from streamkit.toolbox import CallNotExecuted, Toolbox, ToolOptions, UnknownTool, told
+from streamkit.tools.conversation import OpenCall, answer_to, approval_of, arguments_of, id_of
+from streamkit.tools.tool import InvalidArguments, LocalTool
+from streamkit.tools.toolbox import CallNotExecuted, Toolbox, ToolOptions, UnknownTool, told
 
-logger = logging.getLogger("streamkit.calling")
+logger = logging.getLogger("streamkit.tools.calling")
 
 REFUSED = "The user did not allow this call, so it was not executed."
 """What a model is told of a call that was refused without a reason."""
@@ -72,7 +72,7 @@ class Calling:
         """Begin to answer a call of the current round, unless that was begun already."""
         key = self._key(call)
         if key not in self._tasks:
-            task = asyncio.create_task(self._answer(call), name=f"streamkit.tool {call.name}")
+            task = asyncio.create_task(self._answer(call), name=f"streamkit.tools.tool {call.name}")
             task.add_done_callback(self._note_done)
             self._tasks[key] = task
             self._running.add(task)

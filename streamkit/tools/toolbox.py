@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from streamkit.conversation import OpenCall
 from streamkit.errors import StreamkitError, UsageError
 from streamkit.items import McpApprovalRequest
 from streamkit.ledger import ToolCall
-from streamkit.tool import LocalTool, tool
+from streamkit.tools.conversation import OpenCall
+from streamkit.tools.tool import LocalTool, tool
 
 AnyTool = Callable[..., object] | Mapping[str, object]
 """A tool that runs here: made by ``tool`` or ``custom_tool``, or a plain function; or one as the API defines it."""

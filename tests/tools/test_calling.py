@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamkit import Ledger
-from streamkit.calling import Calling
 from streamkit.items import FunctionCall
 from streamkit.outcome import Notice, ToolCalled, ToolReturned
-from streamkit.toolbox import Toolbox, ToolOptions
+from streamkit.tools.calling import Calling
+from streamkit.tools.toolbox import Toolbox, ToolOptions
 from tests.dispatch.support import StillRun
 
 pytestmark = pytest.mark.anyio
