@@ -1,5 +1,8 @@
 """A run as asynchronous iterators of its events, or of some of them; several at once, each with its own place."""
 
+# The overloads are many: evaluating their annotations would take a tenth of the whole import.
+from __future__ import annotations
+
 import asyncio
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
@@ -97,7 +100,7 @@ class Tap:
             raise self._error
         return None
 
-    def room_wanted(self) -> "asyncio.Future[None]":
+    def room_wanted(self) -> asyncio.Future[None]:
         """Return what is done once there is room, or nobody will ask any more."""
         self._room = asyncio.get_running_loop().create_future()
         return self._room
@@ -134,7 +137,7 @@ class Tap:
             _resolve(waiter)
 
 
-def _resolve(future: "asyncio.Future[None]") -> None:
+def _resolve(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
 

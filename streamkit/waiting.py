@@ -1,5 +1,8 @@
 """Waiting for one event of a run."""
 
+# The overloads are many: evaluating their annotations would take a tenth of the whole import.
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable
 from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, overload

@@ -4,6 +4,9 @@ The bare ``on(...)`` marks a function, to be registered when it, or the ``Stream
 in a dispatcher. ``dispatcher.on(...)`` registers at once.
 """
 
+# The overloads are many: evaluating their annotations would take a tenth of the whole import.
+from __future__ import annotations
+
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Generic, Literal, TypeVar, Unpack, overload
