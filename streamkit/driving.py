@@ -13,7 +13,7 @@ from streamkit.dispatch.table import NOBODY
 from streamkit.errors import UsageError
 from streamkit.events import EVENTS, InvalidEvent
 from streamkit.iteration import Tap
-from streamkit.outcome import Cancelled, Delivery
+from streamkit.outcome import Cancelled, Delivery, EventsDropped
 from streamkit.stream import DELTA_TYPES, AnyStream
 
 logger = logging.getLogger("streamkit.driving")
@@ -45,6 +45,8 @@ class Driver:
         self._waiting: deque[asyncio.Future[None]] = deque()
         # Those of lanes, which wait for what is brought to them, but never for their turn.
         self._watching: deque[asyncio.Future[None]] = deque()
+        # How many wait for their turn who want no event of their own, such as a task that dispatches.
+        self._heirs = 0
         self.listeners_changed()
 
     def attach(self, tap: Tap) -> None:
@@ -70,6 +72,15 @@ class Driver:
         nothing = is_wanted(InvalidEvent)
         names = () if nothing else (name for name in DELTA_TYPES if not is_wanted(EVENTS[name]))
         self._stream.unwanted = frozenset(names)
+
+    def note_dropped(self, *, at_end: bool = False) -> None:
+        """Have told what iterators have dropped that keep up again; at the end, whatever was dropped."""
+        for tap in tuple(self._taps):
+            if tap.backlog.has_room or at_end:
+                dropped = tap.backlog.take_dropped()
+                if dropped.events:
+                    notice = EventsDropped(lane=tap.label, events=dropped.events, characters=dropped.characters)
+                    self._deliveries.note(notice)
 
     def interrupt(self) -> None:
         """Let everybody go on who waits for room or for an event: the run has ended."""
@@ -121,7 +132,7 @@ class Driver:
             if delivery is not None or stream.ending is not None:
                 self._wake_next()
                 return delivery
-            if self._may_drive():
+            if self._may_drive() and not self._heirs:
                 await self._drive(partial(self._drive_for, tap))
             else:
                 await self._wait(tap)
@@ -167,9 +178,9 @@ class Driver:
                 await deliveries.call(route.inline, delivery)
 
     async def _drive_for(self, tap: Tap) -> None:
-        """Drive until there is something for a tap, or the run has ended."""
+        """Drive until there is something for a tap, somebody else would rather drive, or the run has ended."""
         stream, deliveries, lanes = self._stream, self._deliveries, self._deliveries.lanes
-        while stream.ending is None and not tap.has_something:
+        while stream.ending is None and not (tap.has_something or self._heirs):
             if self._full or lanes.full:
                 await self._wait_for_room()
                 continue
@@ -190,6 +201,8 @@ class Driver:
         return isinstance(self._stream.ending, Cancelled)
 
     async def _fill(self) -> None:
+        if self._taps:
+            self.note_dropped()
         if self._deliveries.is_unsettled:
             await self._deliveries.settle()
         if self._taps and any(len(tap.backlog) for tap in self._taps):
@@ -259,7 +272,10 @@ class Driver:
         waiter = asyncio.get_running_loop().create_future()
         worker = self._worker()
         waiting = self._waiting if worker is None else self._watching
-        # Whoever drives to the end comes first: the others need not drive then.
+        # Whoever drives to the end comes first, and takes over from a tap: one that is given up, as by a timeout, would
+        # take the handler with it that it is calling.
+        is_heir = tap is None and worker is None
+        self._heirs += is_heir
         waiting.insert(0 if tap is None else len(waiting), waiter)
         if tap is not None:
             tap.waiters.add(waiter)
@@ -270,6 +286,7 @@ class Driver:
             self._wake_next()
             raise
         finally:
+            self._heirs -= is_heir
             if waiter in waiting:
                 waiting.remove(waiter)
             if tap is not None:
@@ -297,5 +314,4 @@ def _look_again(waiter: "asyncio.Future[None]", _: object) -> None:
 
 
 def _warn(tap: Tap) -> None:
-    names = ", ".join(model.__name__ for model in tap.classes)
-    logger.warning("a run waits for an iterator over %s, which is full: nobody has read it for a while", names)
+    logger.warning("a run waits for %s, which is full: nobody has read it for a while", tap.label)

@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, NamedTuple, Self, TypedDict, TypeVar, 
 from streamkit import events as ev
 from streamkit.backlog import Backlog, WhenFull, open_backlog
 from streamkit.dispatch.names import did_you_mean
+from streamkit.dispatch.options import ensure_condition
 from streamkit.dispatch.selection import EventName, select_iterable
 from streamkit.errors import UsageError
 from streamkit.outcome import Delivery, Opened, Reconnecting, Restarted, ToolCalled, ToolReturned
@@ -38,7 +39,7 @@ class IteratorOptions(TypedDict, Generic[E], total=False):
     """How much text may wait in them, about; 8 MiB unless told otherwise."""
     when_full: WhenFull
     """``"wait"`` makes the run wait, ``"merge"`` joins adjacent deltas of the same part and loses nothing, ``"drop"``
-    drops the oldest deltas."""
+    drops the oldest deltas, and tells handlers how many with ``EventsDropped``."""
 
 
 _NAMES = [*IteratorOptions.__annotations__]
@@ -65,6 +66,11 @@ class Tap:
         self._at_once: Delivery | None = None
         self._error: Exception | None = None
         self._room: asyncio.Future[None] | None = None
+
+    @property
+    def label(self) -> str:
+        """What to call the iterator in messages."""
+        return f"an iterator over {', '.join(model.__name__ for model in self.classes)}"
 
     @property
     def has_something(self) -> bool:
@@ -172,7 +178,11 @@ class EventIterator(Generic[E_co]):
         return self
 
     async def __anext__(self) -> E_co:
-        event = None if self._tap.is_closed else await self._supply.next_for(self._tap)
+        try:
+            event = None if self._tap.is_closed else await self._supply.next_for(self._tap)
+        except StopAsyncIteration as error:
+            # It would end the iteration as if the response had completed.
+            raise RuntimeError("a handler, a stage or a condition raised StopAsyncIteration") from error
         if event is None:
             raise StopAsyncIteration
         return cast("E_co", event)  # The tap takes no others.
@@ -187,6 +197,7 @@ def _tap_for(selectors: tuple[object, ...], options: Mapping[str, Any]) -> Tap:
         if name not in _NAMES:
             hint = did_you_mean(name, _NAMES)
             raise UsageError(f"run.events(...) has no option {name!r}{hint}; it has {', '.join(_NAMES)}")
+    ensure_condition(options.get("where"))
     backlog = open_backlog(
         options.get("when_full", "wait"),
         max_events=options.get("max_events", MAX_EVENTS),

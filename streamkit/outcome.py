@@ -134,9 +134,10 @@ class HandlerBlocked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EventsDropped:
-    """A lane with ``when_full="drop"`` fell behind and dropped deltas; told when it has room again, or at the end."""
+    """A lane, or an iterator, with ``when_full="drop"`` fell behind; told when it has room again, or at the end."""
 
     lane: str
+    """What dropped them: ``"lane 'audit'"``, ``"a lane without a name"``, ``"an iterator over OutputTextDelta"``."""
     events: int
     """How many deltas were dropped since this was last told."""
     characters: int

@@ -23,6 +23,7 @@ from streamkit.dispatch import Deliveries, Dispatcher, StreamHandler, combine
 from streamkit.dispatch.handler import AnyFunction
 from streamkit.dispatch.on import Registrar
 from streamkit.dispatch.selection import Selection
+from streamkit.dispatch.table import Table
 from streamkit.driving import Driver
 from streamkit.errors import UsageError
 from streamkit.events import Event, ItemEvent, OutputItemAdded, OutputItemDone
@@ -144,10 +145,11 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         )
         self._driver = Driver(self._stream, self._deliveries, stop=self._stop)
         self._supply = Supply(self._driver.attach, self._driver.detach, self._next_for)
-        self._dispatched: tuple[Handlers[Any], ...] | None = None
+        self._dispatched: Table | None = None
         self._entered = False
-        self._is_finishing = False
-        self._last_steps = [self._close, self._drain, self._tell, self._tell_closed, self._close_lanes]
+        self._finisher: asyncio.Task[object] | None = None
+        self._finisher_is_done = asyncio.Event()
+        self._last_steps = [self._close, self._drain, self._tell, self._settle, self._tell_closed, self._close_lanes]
         self._cancels_on_server = False
 
     @property
@@ -325,6 +327,10 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._finisher not in (None, asyncio.current_task()):
+            # Another task is closing the run; nothing may be left when the block is.
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await self._finisher_is_done.wait()
         await self._abandon(error)
 
     def _further(self, new_stream: Callable[..., EventStream]) -> Callable[[Source, Background | None], AnyStream]:
@@ -353,12 +359,13 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
 
     def _use_handlers(self, handlers: Sequence[Handlers[Any]] | None = None) -> None:
         if handlers is not None:
-            self._dispatched = tuple(handlers)
-        own = () if self._own.is_empty else (self._own,)
-        self._deliveries.table = combine((*(self._dispatched or ()), *own)).table()
+            # Once: what is registered there later is not for this run.
+            self._dispatched = combine(tuple(handlers)).table()
+        table = _NO_HANDLERS if self._dispatched is None else self._dispatched
+        self._deliveries.table = table if self._own.is_empty else table.followed_by(self._own.branch())
         self._driver.listeners_changed()
 
-    def _stop(self, error: Exception) -> None:
+    def _stop(self, error: BaseException) -> None:
         self._end(error)
 
     def _end(self, cause: BaseException | None) -> None:
@@ -379,13 +386,15 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         if self._conclude is not None:
             outcome = self._stream.ending = self._conclude(outcome)
             self._conclude = None
-        if not self._is_finishing:
-            # Else a handler of the end, or another task, asks how the run ended.
-            self._is_finishing = True
+        # Else a handler of the end, or another task, asks how the run ended; or one in a lane, which is waited for.
+        if self._finisher is None and not self._deliveries.lanes.worker_of(asyncio.current_task()):
+            self._finisher = asyncio.current_task()
+            self._finisher_is_done.clear()
             try:
                 await self._take_last_steps(outcome)
             finally:
-                self._is_finishing = False
+                self._finisher = None
+                self._finisher_is_done.set()
         return outcome
 
     async def _take_last_steps(self, outcome: Outcome) -> None:
@@ -414,6 +423,7 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         self._log_end(outcome)
 
     async def _drain(self, _: Outcome) -> None:
+        self._driver.note_dropped(at_end=True)
         await self._deliveries.drain()
 
     async def _close_lanes(self, _: Outcome) -> None:
@@ -421,6 +431,9 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
 
     async def _tell(self, delivery: Outcome | Closed) -> None:
         await self._deliveries.deliver(delivery)
+
+    async def _settle(self, _: Outcome) -> None:
+        await self._deliveries.settle()
 
     async def _tell_closed(self, outcome: Outcome) -> None:
         await self._tell(Closed(outcome=outcome))

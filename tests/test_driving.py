@@ -172,6 +172,32 @@ async def test_a_wait_that_is_given_up_while_it_drives_loses_nothing_for_anybody
         assert [event.delta async for event in events] == ["Hel", "lo"]
 
 
+async def test_a_wait_leaves_the_driving_to_a_task_that_dispatches_and_is_given_up_without_its_handlers() -> None:
+    going_on, entered, released = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    heard: list[str] = []
+    dispatcher = Dispatcher()
+
+    @dispatcher.on(OutputTextDelta)
+    async def slow(event: OutputTextDelta) -> None:
+        entered.set()
+        await released.wait()
+        heard.append(event.delta)
+
+    source = ScriptedSource(CREATED, going_on, *HELLO[1:])
+    async with StreamRun(source) as run:
+        waiting = asyncio.create_task(run.wait("response.failed"))
+        await source.reading.wait()
+        dispatching = asyncio.create_task(run.dispatch(dispatcher))
+        await asyncio.sleep(0)
+        going_on.set()
+        await entered.wait()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        released.set()
+        await dispatching
+    assert heard == ["Hel", "lo"]
+
+
 async def test_a_consumer_that_is_slow_leaves_the_driving_to_another() -> None:
     async with StreamRun(ScriptedSource(*HELLO)) as run:
         slow = run.events(OutputTextDelta)

@@ -10,6 +10,8 @@ import pytest
 
 from streamkit import Completed, Opened, ResponseDisconnectedError, StreamRun, UsageError
 from streamkit.events import DeltaEvent, Event, ItemEvent, OutputTextDelta, ResponseCompleted, ResponseEvent
+from streamkit.outcome import EventsDropped
+from tests.dispatch.support import failing
 from tests.scripted import ADDED, BEFORE_END, COMPLETED, CREATED, DELTAS, HELLO, PART, ScriptedSource
 
 pytestmark = pytest.mark.anyio
@@ -77,6 +79,7 @@ WRONG: dict[str, tuple[list[Any], dict[str, Any], str]] = {
     "an outcome": ([Completed], {}, "Completed does not come among the events"),
     "a misspelt option": ([Event], {"max_event": 1}, r"run.events\(...\) has no option 'max_event'.*'max_events'"),
     "no room": ([Event], {"max_events": 0}, "max_events must be at least 1"),
+    "no condition": ([Event], {"where": True}, "where must be a function of the event"),
     "no such way": ([Event], {"when_full": "burst"}, "when_full must be one of 'wait', 'merge', 'drop'"),
 }
 
@@ -185,6 +188,17 @@ async def test_what_does_not_wait_lets_the_run_go_on(when_full: Any, expected: s
         assert "".join([event.delta async for event in events]) == expected
 
 
+async def test_what_an_iterator_drops_is_told() -> None:
+    told: list[EventsDropped] = []
+    async with StreamRun(ScriptedSource(*MANY)) as run:
+        events = run.events(OutputTextDelta, when_full="drop", max_events=10)
+        run.on(EventsDropped)(told.append)
+        await run.outcome()
+        assert len(await all_of(events)) == 10
+    lane = "an iterator over OutputTextDelta"
+    assert [(notice.lane, notice.events) for notice in told] == [(lane, len(MANY) - 4 - 10)]
+
+
 async def test_a_full_iterator_makes_the_run_wait_until_it_is_read() -> None:
     async with StreamRun(ScriptedSource(*MANY)) as run:
         events = run.events(OutputTextDelta, max_events=4)
@@ -274,3 +288,11 @@ async def test_tasks_that_read_one_iterator_share_its_events() -> None:
         reading = [asyncio.create_task(all_of(events)) for _ in range(3)]
         await run.outcome()
         assert sum([len(await task) for task in reading]) == 100
+
+
+async def test_an_iteration_never_takes_the_error_of_a_handler_for_its_end() -> None:
+    async with StreamRun(ScriptedSource(*HELLO)) as run:
+        run.on(OutputTextDelta)(failing(StopAsyncIteration()))
+        with pytest.raises(RuntimeError, match="raised StopAsyncIteration"):
+            async for _ in run:
+                pass

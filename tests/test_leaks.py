@@ -11,7 +11,7 @@ import aiohttp
 import anyio
 import pytest
 
-from streamkit import Client, Closed, Dispatcher, StreamRun, UnfinishedResponse, on
+from streamkit import Client, Closed, Dispatcher, Lane, StreamRun, UnfinishedResponse, on
 from streamkit.testing import LocalServer
 
 pytestmark = pytest.mark.anyio
@@ -134,6 +134,35 @@ async def complete(run: StreamRun, _: float) -> None:
     await drive(run)
 
 
+def add_lanes(run: StreamRun) -> None:
+    run.on("response.output_text.delta", lane=Lane(max_events=2))(lambda _: asyncio.sleep(0.001))
+    run.on("response.output_text.delta", lane=Lane(max_events=2, when_full="merge"), thread=True)(lambda _: None)
+
+
+async def read(run: StreamRun) -> None:
+    with suppress(UnfinishedResponse):
+        async for _ in run.text_stream():
+            await asyncio.sleep(0)
+
+
+async def leave_lanes_at_work(run: StreamRun, seconds: float) -> None:
+    async with run:
+        add_lanes(run)
+        reading = asyncio.create_task(read(run))
+        await asyncio.sleep(seconds)
+    await reading
+
+
+async def cancel_the_task_with_lanes_at_work(run: StreamRun, seconds: float) -> None:
+    add_lanes(run)
+    await cancel_the_task(run, seconds)
+
+
+async def complete_with_lanes(run: StreamRun, _: float) -> None:
+    add_lanes(run)
+    await drive(run)
+
+
 WAYS: list[Callable[[StreamRun, float], Awaitable[None]]] = [
     cancel_the_task,
     run_out_of_time,
@@ -147,6 +176,9 @@ WAYS: list[Callable[[StreamRun, float], Awaitable[None]]] = [
     only_open,
     only_enter,
     complete,
+    leave_lanes_at_work,
+    cancel_the_task_with_lanes_at_work,
+    complete_with_lanes,
 ]
 
 

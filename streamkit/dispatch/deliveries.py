@@ -47,7 +47,7 @@ class Deliveries:
         *,
         stats: RunStats,
         max_blocking_seconds: float,
-        stop: Callable[[Exception], None],
+        stop: Callable[[BaseException], None],
     ) -> None:
         self.table = table
         self.lanes = Lanes(self._call_in_lane, stop=stop)
@@ -113,6 +113,10 @@ class Deliveries:
                 stats.longest_handler_seconds, stats.longest_handler = seconds, step.name
             if seconds > self._max_blocking_seconds and not waited:
                 self._note_blocking(step, subject, seconds)
+
+    def note(self, notice: Notice) -> None:
+        """Have a notice told when the stream has nothing at hand, or ends."""
+        self._notices.append(notice)
 
     async def settle(self) -> None:
         """Tell what lanes have dropped, and let them work; called when the stream has nothing at hand."""

@@ -109,21 +109,31 @@ def in_thread(handler: Handler) -> Handler:
     Raises:
         UsageError: it is a coroutine function, which belongs into the event loop.
     """
-    if inspect.iscoroutinefunction(handler.function):
-        raise UsageError(f"handler {handler.name} is async: thread=True is for functions that are not")
+    if is_async(handler.function):
+        raise _async_in_thread(handler)
 
     async def call(event: object, run: Run[object]) -> object:
         arguments = (event, run) if handler.takes_run else (event,)
         under_way = asyncio.create_task(to_thread.run_sync(handler.call, *arguments))
         try:
-            return await asyncio.shield(under_way)
+            result = await asyncio.shield(under_way)
         except asyncio.CancelledError:
             # The scope is there for anyio, which would cancel again and again.
             with CancelScope(shield=True):
                 await asyncio.wait([under_way])
             raise
+        if inspect.iscoroutine(result):
+            result.close()
+            raise _async_in_thread(handler)
+        return result
 
     return replace(handler, call=call, takes_run=True, is_threaded=True)
+
+
+def is_async(function: object) -> bool:
+    """Tell whether a function, or an object that can be called, is ``async``."""
+    call: object = getattr(type(function), "__call__", None)  # noqa: B004 - what it is counts, not whether
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 def name_of(function: AnyFunction) -> str:
@@ -133,6 +143,10 @@ def name_of(function: AnyFunction) -> str:
     name: str = getattr(function, "__qualname__", type(function).__qualname__)
     module: str | None = getattr(function, "__module__", None)
     return f"{module}.{name}" if module else name
+
+
+def _async_in_thread(handler: Handler) -> UsageError:
+    return UsageError(f"handler {handler.name} is async: thread=True is for functions that are not")
 
 
 def _takes_run(function: AnyFunction, name: str) -> bool:

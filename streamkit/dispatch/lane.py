@@ -6,6 +6,7 @@ from inspect import iscoroutinefunction
 
 from streamkit.backlog import WhenFull
 from streamkit.errors import UsageError
+from streamkit.events import Event
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -16,8 +17,8 @@ class Lane:
     the stream. A run is over when its lanes have handled all they were handed; a run that is cancelled cancels them.
     Handlers share a lane by sharing the ``Lane`` object, or by naming it alike.
 
-    A handler in a lane may wait for its own run; then there must be room in the lane for all that comes meanwhile, or
-    the run waits for the handler.
+    A handler in a lane may wait for its own run, which goes on for it: meanwhile a lane that waits takes more than its
+    bounds allow.
 
     Raises:
         UsageError: a number is out of its range, or lanes are to work concurrently without a key.
@@ -42,8 +43,9 @@ class Lane:
 
     def __post_init__(self) -> None:
         for field in ("max_events", "max_bytes", "concurrency"):
-            if getattr(self, field) < 1:
-                raise UsageError(f"Lane.{field} must be at least 1, not {getattr(self, field)}")
+            value: object = getattr(self, field)
+            if not isinstance(value, int) or value < 1:
+                raise UsageError(f"Lane.{field} must be at least 1, not {value!r}")
         if self.when_full not in ("wait", "merge", "drop"):
             raise UsageError(f"Lane.when_full must be 'wait', 'merge' or 'drop', not {self.when_full!r}")
         if self.drain_timeout is not None and not self.drain_timeout > 0:
@@ -65,9 +67,12 @@ class Lane:
         return "a lane without a name" if self.name is None else f"lane {self.name!r}"
 
     def key_of(self, event: object) -> Hashable:
-        """Return what an event must stay in order with."""
-        key: Hashable = getattr(event, self.key, None) if isinstance(self.key, str) else self.key and self.key(event)
-        return key
+        """Return what an event must stay in order with; a notice has no key."""
+        if isinstance(self.key, str):
+            attribute: Hashable = getattr(event, self.key, None)
+            return attribute
+        # Every lane is told of a restart, too, of which a key of events knows nothing.
+        return self.key(event) if self.key is not None and isinstance(event, Event) else None
 
     def is_set_as(self, other: "Lane") -> bool:
         """Tell whether another lane has the same settings, so that both may go by one name."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from streamkit.backlog import open_backlog
 from streamkit.dispatch.lane import Lane
-from streamkit.errors import UsageError
+from streamkit.errors import HandlerCancelled, UsageError
 from streamkit.outcome import Delivery, EventsDropped
 
 Handle = Callable[[Lane, Delivery], Awaitable[None]]
@@ -22,14 +22,14 @@ class Worker:
         error: what a handler raised and nobody swallowed; the worker has ended then.
     """
 
-    def __init__(self, lane: Lane, handle: Handle, failed: Callable[[Exception], None]) -> None:
+    def __init__(self, lane: Lane, handle: Handle, failed: Callable[[BaseException], None]) -> None:
         share = lane.concurrency
         self.lane = lane
         self.backlog = open_backlog(
             lane.when_full, max_events=-(-lane.max_events // share), max_bytes=-(-lane.max_bytes // share)
         )
         self.current: Delivery | None = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self._is_released = False
         self._waits_for_run = False
         self._handle = handle
@@ -71,7 +71,7 @@ class Worker:
         """Wait until everything in the queue is handled, or the worker is released."""
         await self._idle.wait()
 
-    def take_error(self) -> Exception | None:
+    def take_error(self) -> BaseException | None:
         """Return what a handler raised, the first time that this is asked."""
         error, self.error = self.error, None
         return error
@@ -91,11 +91,22 @@ class Worker:
                 await self._empty()
                 self._idle.set()
                 await self._more.wait()
-        except Exception as error:  # noqa: BLE001 - it is raised where the run ends
-            self.error = error
-            self._failed(error)
+        except (KeyboardInterrupt, SystemExit):
+            raise  # They end the loop, and every run in it.
+        except asyncio.CancelledError as cancelled:
+            if self._is_released:
+                raise
+            failure = HandlerCancelled(f"in {self.lane.label}")
+            failure.__cause__ = cancelled
+            self._fail(failure)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the run ends
+            self._fail(error)
         finally:
             self.release()
+
+    def _fail(self, error: BaseException) -> None:
+        self.error = error
+        self._failed(error)
 
     async def _empty(self) -> None:
         while len(self.backlog) and not self._is_released:
@@ -114,7 +125,7 @@ class Lanes:
         stop: called with the error when a handler in a lane has failed, so that the run stops.
     """
 
-    def __init__(self, handle: Handle, *, stop: Callable[[Exception], None]) -> None:
+    def __init__(self, handle: Handle, *, stop: Callable[[BaseException], None]) -> None:
         self._handle = handle
         self._stop = stop
         self._is_released = False
@@ -220,17 +231,17 @@ class Lanes:
         for workers in self._workers.values():
             yield from workers
 
-    def _note_failure(self, error: Exception) -> None:
+    def _note_failure(self, error: BaseException) -> None:
         self._stop(error)
         self.release()
 
 
-def raise_together(errors: Sequence[Exception]) -> None:
+def raise_together(errors: Sequence[BaseException]) -> None:
     """Raise the only error as it is, or several as one group; nothing where there is none."""
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        raise ExceptionGroup("several lanes failed", errors)
+        raise BaseExceptionGroup("several lanes failed", errors)
 
 
 def _hash_of_key(lane: Lane, subject: Delivery) -> int:

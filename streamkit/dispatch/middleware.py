@@ -2,7 +2,7 @@
 
 import inspect
 
-from streamkit.dispatch.handler import AnyFunction, name_of
+from streamkit.dispatch.handler import AnyFunction, is_async, name_of
 from streamkit.dispatch.table import Middleware
 from streamkit.errors import UsageError
 
@@ -14,7 +14,7 @@ def middleware_for(function: AnyFunction) -> Middleware:
         UsageError: it is no coroutine function, or cannot be called with ``(event, run, call_next)``.
     """
     name = name_of(function)
-    if not inspect.iscoroutinefunction(function):
+    if not is_async(function):
         raise UsageError(f"middleware {name} must be an async function (event, run, call_next)")
     signature = inspect.signature(function)
     try:

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from inspect import iscoroutinefunction
 from typing import Any, Generic, Literal, TypedDict, TypeVar, cast
 
 from streamkit.context import Run
-from streamkit.dispatch.handler import AnyFunction, Handler, Policy, handler_for, in_thread, only_where
+from streamkit.dispatch.handler import AnyFunction, Handler, Policy, handler_for, in_thread, is_async, only_where
 from streamkit.dispatch.lane import Lane
 from streamkit.dispatch.names import did_you_mean
 from streamkit.errors import UsageError
@@ -92,9 +91,17 @@ def options_from(given: Mapping[str, object]) -> HandlerOptions:
     lane, where = given.get("lane"), given.get("where")
     if lane is not None and not isinstance(lane, Lane):
         raise UsageError(f"lane must be a Lane(...), not {lane!r}")
-    if where is not None and (not callable(where) or iscoroutinefunction(where)):
-        raise UsageError(f"where must be a function of the event, and not async, but is {where!r}")
+    ensure_condition(where)
+    for name in ("tool", "item_type"):
+        if not isinstance(given.get(name), str | None):
+            raise UsageError(f"{name} must be one name, not {given[name]!r}; use where=... to choose among several")
     return HandlerOptions(**cast("dict[str, Any]", given)) if given else NO_OPTIONS
+
+
+def ensure_condition(where: object) -> None:
+    """Raise ``UsageError`` where a condition is given that is no function, or an async one: that would always hold."""
+    if where is not None and (not callable(where) or is_async(where)):
+        raise UsageError(f"where must be a function of the event, and not async, but is {where!r}")
 
 
 def policy_for(given: ErrorPolicy | None) -> Policy | None:

@@ -89,6 +89,10 @@ class Table(dict[type, Route]):
         self[model] = route if any(route) else NOBODY
         return self[model]
 
+    def followed_by(self, branch: Branch) -> "Table":
+        """Return the table of the same handlers, and those of a branch behind them; raises as the making of one."""
+        return Table(Branch((), (self._root, branch)))
+
 
 def handlers_in(branch: Branch) -> Iterator[Handler]:
     """Yield the handlers of a branch, in the order of their registration."""

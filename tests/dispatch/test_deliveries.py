@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from contextvars import ContextVar
@@ -11,13 +12,13 @@ from typing import Any
 import anyio
 import pytest
 
-from streamkit import Dispatcher, HandlerFailed, Lane, Limits, Run, StreamHandler, StreamRun, UsageError, on
+from streamkit import Closed, Dispatcher, HandlerFailed, Lane, Limits, Run, StreamHandler, StreamRun, UsageError, on
 from streamkit.dispatch import Deliveries
 from streamkit.errors import HandlerCancelled
 from streamkit.events import Event, OutputTextDelta
 from streamkit.outcome import Completed, HandlerBlocked
 from streamkit.stats import RunStats
-from tests.dispatch.support import TEXT, Oops, StillRun, deliveries_for, delta, failing, send, stream_of, turns
+from tests.dispatch.support import TEXT, Gate, Oops, StillRun, deliveries_for, delta, failing, send, stream_of, turns
 from tests.scripted import HELLO, ScriptedSource
 
 pytestmark = pytest.mark.anyio
@@ -461,3 +462,20 @@ async def test_the_time_of_handlers_is_counted_and_the_longest_is_named(dispatch
     assert stats.longest_handler == f"{__name__}.Waiting.for_others"
     assert stats.longest_handler_seconds >= 2 * LONG
     assert stats.handler_seconds >= 4 * LONG
+
+
+async def test_a_handler_of_the_end_that_blocks_is_told_before_closed(dispatcher: Dispatcher) -> None:
+    told: list[type] = []
+    dispatcher.on_completed(lambda _: time.sleep(0.002))
+    dispatcher.on(HandlerBlocked, Closed)(lambda notice: told.append(type(notice)))
+    async with StreamRun(ScriptedSource(*HELLO), limits=Limits(max_blocking_seconds=0.001)) as run:
+        await run.dispatch(dispatcher)
+    assert told == [HandlerBlocked, Closed]
+
+
+async def test_what_turns_out_to_be_async_in_a_thread_is_a_usage_error(dispatcher: Dispatcher) -> None:
+    with pytest.raises(UsageError, match="is async"):
+        dispatcher.on(TEXT, thread=True)(Gate())
+    dispatcher.on(TEXT, thread=True)(lambda _: asyncio.sleep(0))
+    with pytest.raises(UsageError, match="is async"):
+        await send(dispatcher, delta("a"))

@@ -37,6 +37,7 @@ from streamkit.events import (
     OutputTextDelta,
     PartEvent,
     RefusalDelta,
+    ResponseCompleted,
     ResponseCreated,
     ResponseEvent,
     TerminalEvent,
@@ -517,3 +518,31 @@ async def test_a_failing_handler_ends_the_run(dispatcher: Dispatcher, calls: Cal
     assert getattr(outcome, "cause", None) is error
     assert calls == [outcome]
     assert source.closed_count == 1
+
+
+async def test_a_run_keeps_its_handlers_when_others_are_added_to_it_alone(dispatcher: Dispatcher) -> None:
+    late: list[object] = []
+    async with StreamRun(ScriptedSource(*HELLO)) as run:
+
+        @dispatcher.on("response.created")
+        def register(_: Event) -> None:
+            dispatcher.on.any(late.append)
+            run.on("response.completed")(lambda _: None)
+
+        await run.dispatch(dispatcher)
+    assert late == []
+
+
+async def test_a_disabled_method_stays_so_when_handlers_are_added_to_the_run_alone() -> None:
+    called: list[object] = []
+
+    class Fragile(StreamHandler):
+        @on("response.output_text.delta", on_error="disable")
+        def fail(self, event: OutputTextDelta) -> None:
+            called.append(event)
+            raise Oops
+
+    async with StreamRun(ScriptedSource(*HELLO)) as run:
+        run.on("response.output_text.delta")(lambda _: run.on("response.completed")(called.append))
+        await run.dispatch(Fragile())
+    assert [type(event) for event in called] == [OutputTextDelta, ResponseCompleted, ResponseCompleted]

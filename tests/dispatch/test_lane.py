@@ -15,6 +15,7 @@ pytestmark = pytest.mark.anyio
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no events": ({"max_events": 0}, "max_events must be at least 1, not 0"),
+    "no whole number": ({"max_events": "10"}, "max_events must be at least 1, not '10'"),
     "no bytes": ({"max_bytes": -1}, "max_bytes must be at least 1, not -1"),
     "no task": ({"concurrency": 0}, "concurrency must be at least 1, not 0"),
     "unknown way": ({"when_full": "block"}, "when_full must be 'wait', 'merge' or 'drop', not 'block'"),

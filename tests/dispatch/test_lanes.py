@@ -344,3 +344,13 @@ async def test_a_lane_serves_concurrent_runs_with_a_queue_for_each(dispatcher: D
     await send(dispatcher, delta("b"), run=quick_run)
     assert seen == [quick_run]
     await slow.lanes.close()
+
+
+async def test_a_key_is_asked_about_events_alone(dispatcher: Dispatcher) -> None:
+    seen: list[object] = []
+    lane = Lane(concurrency=2, key=lambda event: event.output_index)
+    dispatcher.on(OutputTextDelta, Restarted, lane=lane)(seen.append)
+    restarted = Restarted(cause=LaneTimeout("", 1, 1))
+    await send(dispatcher, delta("a"), restarted, delta("b", 1))
+    assert restarted in seen
+    assert len(seen) == 3

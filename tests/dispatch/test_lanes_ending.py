@@ -18,8 +18,8 @@ from streamkit import (
     Run,
     StreamRun,
 )
-from streamkit.errors import LaneTimeout
-from streamkit.events import Event, OutputTextDelta
+from streamkit.errors import HandlerCancelled, LaneTimeout
+from streamkit.events import Event, OutputTextDelta, ResponseCompleted
 from streamkit.outcome import Opened, Outcome
 from tests.dispatch.support import (
     TEXT,
@@ -364,3 +364,65 @@ async def test_what_a_handler_in_a_lane_waited_for_may_be_cancelled_without_the_
     dispatcher.on_error(lambda failure: failures.append(failure) or True)
     await send(dispatcher, *map(delta, "ab"))
     assert len(failures) == 2
+
+
+class Interruption(BaseException):
+    """No exception in the narrow sense, as what test frameworks raise to fail a test."""
+
+
+async def test_whatever_a_handler_in_a_lane_raises_stops_the_run(dispatcher: Dispatcher) -> None:
+    dispatcher.on(TEXT, lane=Lane())(failing(Interruption()))
+    async with StreamRun(ScriptedSource(stream_of("abc"))) as run:
+        with pytest.raises(Interruption):
+            await run.dispatch(dispatcher)
+
+
+async def test_a_lane_that_is_cancelled_without_its_run_has_failed(dispatcher: Dispatcher) -> None:
+    @dispatcher.on(TEXT, lane=Lane(name="suicidal"))
+    async def give_up(_: Event) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    async with StreamRun(ScriptedSource(stream_of("abc"))) as run:
+        with pytest.raises(HandlerCancelled, match="lane 'suicidal'"):
+            await run.dispatch(dispatcher)
+
+
+async def test_a_lane_that_asks_for_the_outcome_leaves_the_closing_to_the_runs_owner(dispatcher: Dispatcher) -> None:
+    asked: list[Outcome] = []
+    closed: list[Outcome] = []
+    dispatcher.on_close(closed.append)
+
+    @dispatcher.on("response.created", lane=Lane(drain_timeout=None))
+    async def ask(_: Event, run: Run) -> None:
+        assert isinstance(run, StreamRun)
+        asked.append(await run.outcome())
+
+    async with StreamRun(ScriptedSource(stream_of("abc"))) as run:
+        run.include(dispatcher)
+        async for event in run:
+            if isinstance(event, ResponseCompleted):
+                await turns()
+                assert len(asked) == 1
+                assert closed == []
+    assert len(closed) == 1
+
+
+async def test_a_block_is_not_left_before_another_task_has_closed_the_run(dispatcher: Dispatcher, gate: Gate) -> None:
+    dispatcher.on_close(gate)
+
+    async def enter() -> None:
+        async with StreamRun(ScriptedSource(stream_of("abc"))) as run:
+            outcomes.append(asyncio.create_task(run.dispatch(dispatcher)))
+            await gate.entered.wait()
+
+    outcomes: list[asyncio.Task[Any]] = []
+    block = asyncio.create_task(enter())
+    await gate.entered.wait()
+    await turns()
+    assert not block.done()
+    gate.released.set()
+    await block
+    await outcomes[0]

@@ -267,3 +267,18 @@ REFUSED: dict[str, tuple[Any, str]] = {
 def test_what_cannot_be_middleware_is_refused(dispatcher: Dispatcher, function: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         dispatcher.middleware(function)
+
+
+async def test_an_object_that_is_called_can_be_middleware(dispatcher: Dispatcher) -> None:
+    class Counting:
+        events = 0
+
+        async def __call__(self, event: Event, run: Run, call_next: CallNext) -> None:
+            self.events += 1
+            await call_next(event)
+
+    counting = dispatcher.middleware(Counting())
+    seen: list[object] = []
+    dispatcher.on(TEXT)(seen.append)
+    await send(dispatcher, delta("a"), delta("b"))
+    assert counting.events == len(seen) == 2

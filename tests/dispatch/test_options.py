@@ -155,6 +155,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "lane name": ({"lane": "audit"}, r"lane must be a Lane\(...\), not 'audit'"),
     "where value": ({"where": True}, "where must be a function of the event"),
     "async where": ({"where": asynchronous}, "where must be a function of the event, and not async"),
+    "several tools": ({"tool": ["search"]}, r"tool must be one name, not \['search'\]"),
     "policy": ({"on_error": "ignore"}, "on_error must be 'raise', 'log', 'disable' or a function"),
     "unhashable policy": ({"on_error": []}, "on_error must be"),
     "policy function": ({"on_error": lambda: True}, r"must take \(event\) or \(event, run\)"),
