@@ -23,7 +23,11 @@ class Alternation:
         self._resume()
 
     async def called(self) -> None:
-        """Wait for a call."""
+        """Wait for a call, or for the end of the step that is under way.
+
+        Raises:
+            Exception: what the step raised.
+        """
         if not self._called and not (self._step is not None and self._step.done()):
             self._waiter = asyncio.get_running_loop().create_future()
             try:
@@ -31,6 +35,10 @@ class Alternation:
             finally:
                 self._waiter = None
         self._called = False
+        # Only once: whoever waits again waits for a call, and does not find the same step done for ever.
+        if self._step is not None and self._step.done():
+            done, self._step = self._step, None
+            done.result()
 
     async def step_or_call(self, step: Callable[[], Coroutine[object, object, object]]) -> None:
         """Take a step, or wait on for the one that is under way, until it is done or a call comes.
@@ -43,9 +51,6 @@ class Alternation:
             self._step = asyncio.create_task(step(), name="streamkit.alternation")
             self._step.add_done_callback(lambda _: self._resume())
         await self.called()
-        if self._step.done():
-            done, self._step = self._step, None
-            done.result()
 
     async def stop(self) -> None:
         """Give up the step that is under way."""

@@ -134,9 +134,14 @@ class Reader:
         self._clocks.expect_end()
         self._watchdog.close()
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return self._time() - self._began
+
     def note_end(self) -> None:
         """Tell the figures that the run ends now."""
-        self._stats.ended_after = self._time() - self._began
+        self._stats.ended_after = self.elapsed
 
     def ensure_free(self) -> None:
         """Raise ``UsageError`` where a task is waiting."""

@@ -34,7 +34,7 @@ from streamkit.outcome import Cancelled, Closed, Delivery, Opened, Outcome, fini
 from streamkit.response import Response
 from streamkit.source import Background, Source
 from streamkit.sse import Frame
-from streamkit.stage import Stage
+from streamkit.stage import Stage, checked_stages
 from streamkit.staging import StagedStream
 from streamkit.stats import RunStats
 from streamkit.stream import AnyStream, EventStream, Translator
@@ -131,7 +131,7 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
             decode=decode,
             translator=translator,
         )
-        self._stages = stages
+        self._stages = checked_stages(stages)
         first = self._staged(new_stream(source, cursor=cursor, background=background))
         self._stream = first if loop is None else loop.open(self, first, self._further(new_stream))
         self._conclude = conclude

@@ -1,9 +1,11 @@
 """Stages: what stands between decoding and handlers, and may hold, change, split, add or drop events."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 from streamkit.context import Run
+from streamkit.errors import UsageError
 from streamkit.events import Event
 from streamkit.outcome import Notice
 
@@ -53,6 +55,22 @@ class Passage(ABC):
 
         It is called once more where it was cancelled.
         """
+
+
+def checked_stages(stages: object) -> list["Stage"]:
+    """Return what was given as stages.
+
+    Raises:
+        UsageError: it is not a list of stages.
+    """
+    if not isinstance(stages, Sequence):
+        raise UsageError(f"stages must be a list of stages, not {stages!r}; write stages=[...]")
+    checked: list[Stage] = []
+    for stage in cast("Sequence[object]", stages):
+        if not isinstance(stage, Stage):
+            raise UsageError(f"{stage!r} is no stage; pass an instance of one, such as smooth()")
+        checked.append(stage)
+    return checked
 
 
 class Stage(ABC):

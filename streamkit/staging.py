@@ -1,6 +1,5 @@
 """The events of one response as they leave its stages, which may have held, changed, split, added or dropped some."""
 
-import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -10,18 +9,13 @@ from streamkit import ending
 from streamkit.accumulator import Accumulator
 from streamkit.alternation import Alternation
 from streamkit.context import Run
-from streamkit.errors import UsageError
+from streamkit.errors import ClockExpired, UsageError
 from streamkit.events import TERMINAL_TYPES, ErrorEvent, Event
 from streamkit.outcome import Cancelled, Notice, Opened, Outcome, Restarted
 from streamkit.response import ErrorDetail
 from streamkit.stage import Passage, Stage
 from streamkit.stats import RunStats
 from streamkit.stream import EventStream
-
-logger = logging.getLogger("streamkit.staging")
-
-CANCEL_SECONDS = 3.0
-"""How long the server may take to say that it cancels a background response that a stage has ended."""
 
 
 class StagedStream:
@@ -202,12 +196,18 @@ class StagedStream:
         if self.ending is not None:
             return
         if upstream.opened is not None and (upstream.ending is not None or pipe.is_full):
-            await self._alternation.called()
+            await self._wait_for_stages()
         elif not self._alternation.is_stepping and (upstream.opened is None or not pipe.is_holding):
             # Nobody will call: then a task, and what it costs for each read, is not needed.
             await upstream.fill()
         else:
             await self._alternation.step_or_call(upstream.fill)
+
+    async def _wait_for_stages(self) -> None:
+        try:
+            await self._upstream.within_total(self._alternation.called)
+        except ClockExpired as error:
+            self.end(ending.after_error(error, self.accumulator.snapshot()))
 
     def _call(self) -> None:
         self._woken = True

@@ -16,7 +16,7 @@ from streamkit.backlog import size_of
 from streamkit.clocks import Timeouts
 from streamkit.codec import decode as decode_leniently
 from streamkit.cursor import Cursor, Retry
-from streamkit.errors import StreamkitError, TransportError, UsageError
+from streamkit.errors import ClockExpired, StreamkitError, TransportError, UsageError
 from streamkit.events import (
     EVENTS,
     TERMINAL_TYPES,
@@ -255,6 +255,21 @@ class EventStream:
         finally:
             await reader.close()
         self._reader = None  # It may hold a large event that was cut off.
+
+    async def within_total(self, call: Callable[[], Awaitable[None]]) -> None:
+        """Make a call that waits for something else than the stream, no longer than the total clock allows.
+
+        Raises:
+            ClockExpired: the total clock ran out.
+        """
+        total = self._timeouts.total
+        if total is None or self._reader is None:
+            await call()
+            return
+        with anyio.move_on_after(total - self._reader.elapsed) as scope:
+            await call()
+        if scope.cancelled_caught:
+            raise ClockExpired("total", total)
 
     def ensure_free(self) -> None:
         """Raise ``UsageError`` where a task is waiting for the stream."""

@@ -55,3 +55,18 @@ async def test_a_step_that_failed_unseen_is_given_up_quietly() -> None:
     await alternation.step_or_call(step)
     await failed.wait()
     await alternation.stop()
+
+
+async def test_a_step_that_is_done_ends_only_one_wait_for_a_call() -> None:
+    """Whoever waits for a call again would else never wait, and keep the loop from bringing that call."""
+    alternation, go_on = Alternation(), asyncio.Event()
+    alternation.call()
+    await alternation.step_or_call(go_on.wait)
+    go_on.set()
+    await alternation.called()
+    assert not alternation.is_stepping
+    waiting = asyncio.create_task(alternation.called())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    alternation.call()
+    await waiting

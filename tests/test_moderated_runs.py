@@ -435,6 +435,29 @@ async def test_a_blocked_background_response_is_cancelled_at_the_server(backgrou
     assert cancels == [f"/v1/responses/{run.response_id}/cancel"] * told
 
 
+@pytest.mark.parametrize("scenario", ["text", "function-call"])
+async def test_slow_handlers_and_slow_checks_do_not_keep_each_other_waiting(scenario: str) -> None:
+    """What is read while a handler waits may end the response, when checks are still to be waited for."""
+
+    async def check(_: str) -> Verdict:
+        await asyncio.sleep(0.005)
+        return Verdict(flagged=False)
+
+    async def look(_: Event) -> None:
+        await asyncio.sleep(0.001)
+
+    async def get_weather(location: str) -> str:
+        await asyncio.sleep(0.005)
+        return f"It is raining in {location}"
+
+    stages = [Moderate(check, window=5, overlap=3, max_checks=2)]
+    dispatcher = Dispatcher()
+    dispatcher.on(Event)(look)
+    async with LocalServer(scenario=scenario, tokens_per_second=2000) as server, Client(base_url=server.url) as client:
+        response = await client.run(dispatcher, model="m", input="Hi", stages=stages, tools=[get_weather])
+    assert response.output_text
+
+
 async def test_a_response_that_begins_anew_is_moderated_anew() -> None:
     seen: list[str] = []
     async with (

@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
+import re
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
-from streamkit import Cancelled, Completed, Disconnected, Failed, Incomplete, Retry, StreamRun
-from streamkit.errors import ConnectFailed, ConnectionLost, ServerError, UsageError
+from streamkit import Cancelled, Completed, Disconnected, Failed, Incomplete, Retry, StreamRun, Timeouts
+from streamkit.errors import ClockExpired, ConnectFailed, ConnectionLost, ServerError, UsageError
 from streamkit.events import DeltaEvent, Event, OutputTextDelta, ResponseIncomplete
 from streamkit.outcome import Opened, Reconnecting
 from streamkit.response import IncompleteDetails, Response
@@ -117,7 +118,7 @@ def upstream_of(stream: StagedStream) -> EventStream:
 
 
 def tasks_of_streams() -> list[Any]:
-    return [task for task in asyncio.all_tasks() if task.get_name() == "streamkit.staging"]
+    return [task for task in asyncio.all_tasks() if task.get_name() == "streamkit.alternation"]
 
 
 def name(taken: object) -> str:
@@ -270,6 +271,28 @@ async def test_a_full_stage_stops_the_reading() -> None:
     waiting.cancel()
     await asyncio.wait([waiting])
     await cancelled(stream)
+
+
+async def test_a_step_that_ended_unseen_does_not_end_every_wait_for_a_full_stage() -> None:
+    go_on = asyncio.Event()
+    stage = Holding(by_itself=False)
+    stream = staged(ScriptedSource(CREATED, go_on, COMPLETED), stage)
+    waiting = await until_waiting(stream)
+    stage.passages[0].wake()
+    await waiting
+    stage.passages[0].full_at = 1
+    go_on.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    await stream.fill()
+    assert stream.take() is None
+    waiting = asyncio.create_task(stream.fill())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    stage.passages[0].full_at = 10
+    stage.passages[0].let_go(2)
+    await waiting
+    assert await read(stream) == ["created", "completed"]
 
 
 async def test_a_wake_from_within_a_stage_is_heard() -> None:
@@ -576,6 +599,34 @@ def test_text_that_is_smoothed_flows_to_the_end_at_its_pace() -> None:
         assert asyncio.get_running_loop().time() - began == pytest.approx(4, abs=0.2)
 
     virtual_time.run(main())
+
+
+def test_the_total_clock_runs_while_a_stage_holds_everything() -> None:
+    """Also after the end of what the server sends, when no reading is watched any more."""
+
+    async def main() -> None:
+        run = StreamRun(ScriptedSource(*HELLO), stages=[Holding(by_itself=False)], timeouts=Timeouts(total=7))
+        async with run:
+            outcome = await run.outcome()
+        assert isinstance(outcome, Disconnected)
+        assert isinstance(outcome.error, ClockExpired)
+        assert outcome.error.clock == "total"
+        assert asyncio.get_running_loop().time() == pytest.approx(7)
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize(
+    ("stages", "complaint"),
+    [
+        (Does(same), "stages must be a list of stages, not <"),
+        ([Holding], "is no stage; pass an instance of one, such as smooth()"),
+        ([same], "is no stage"),
+    ],
+)
+def test_what_is_no_stage_is_refused(stages: Any, complaint: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(complaint)):
+        StreamRun(ScriptedSource(), stages=stages)
 
 
 class Stages:

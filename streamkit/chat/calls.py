@@ -109,14 +109,14 @@ class Calls:
         """Return the call that a piece continues, ``None`` where it begins one.
 
         The index decides, but some servers use one index for all calls: a name under another id, or another name,
-        begins a call. An id alone does not, for others send a new id with every piece. Without an index the id decides,
-        and without both a piece with a name begins a call.
+        begins a call. An id alone does not, for others send a new id with every piece. Without an index the id decides
+        where it is known, and else a piece with a name begins a call.
         """
         if piece.index is not None:
             call = self._by_index.get(piece.index)
             return None if call is None or _begins_another(piece, call) else call
-        if piece.id:
-            return self._by_id.get(piece.id)
+        if piece.id in self._by_id:
+            return self._by_id[piece.id]
         return self._all[-1] if self._all and not name_in(piece) else None
 
     def add(self, piece: ChatToolCall, call: CallItem) -> None:

@@ -21,7 +21,7 @@ def messages_from(input_: object) -> list[dict[str, object]]:
     """
     if isinstance(input_, str):
         return [{"role": "user", "content": input_}]
-    if not isinstance(input_, Sequence):
+    if not isinstance(input_, Sequence) or isinstance(input_, bytes):
         raise UsageError(f"input must be a text or a list of items, not {type(input_).__name__}")
     messages: list[_Json] = []
     for item in cast("Sequence[object]", input_):
@@ -39,7 +39,7 @@ def _fields_of(item: object) -> _Json:
 
 def _add(messages: list[_Json], item: _Json) -> None:
     kind = item.get("type", "message")
-    add = _ITEMS.get(kind)
+    add = _ITEMS.get(str(kind))
     if add is None:
         raise UsageError(
             f"an item of type {kind!r} in input has no counterpart in a chat; leave it out, or use the Responses API"
@@ -117,7 +117,7 @@ def _parts(content: str | list[_Json]) -> list[_Json]:
 
 def _part(part: _Json) -> _Json:
     kind = part.get("type")
-    translate = _PARTS.get(cast("str", kind))
+    translate = _PARTS.get(str(kind))
     if translate is None:
         raise UsageError(f"a part of type {kind!r} in input has no counterpart in a chat; leave it out")
     return translate(part)
@@ -151,7 +151,7 @@ def _as_it_is(part: _Json) -> _Json:
     return part
 
 
-_ITEMS: dict[object, Callable[[list[_Json], _Json], None]] = {
+_ITEMS: dict[str, Callable[[list[_Json], _Json], None]] = {
     "message": _add_message,
     "function_call": _add_function_call,
     "custom_tool_call": _add_custom_call,

@@ -49,8 +49,7 @@ def chat_request(request: Mapping[str, object]) -> dict[str, object]:
         translate = _TRANSLATED.get(name)
         body |= {name: value} if translate is None else translate(value)
     if "instructions" in given:
-        system = {"role": "system", "content": given["instructions"]}
-        body["messages"] = [system, *_list("messages", body["messages"])]
+        body["messages"] = [_system(given["instructions"]), *_list("messages", body["messages"])]
     options = _object("stream_options", given.get("stream_options", {}))
     return {**body, "stream": True, "stream_options": {"include_usage": True, **options}}
 
@@ -65,6 +64,12 @@ def _check(given: Mapping[str, object]) -> None:
         raise UsageError("a run follows one answer: leave out n, and make a run for each answer")
     if given.get("stream", True) is not True:
         raise UsageError("streamkit always streams: leave out stream=False")
+
+
+def _system(instructions: object) -> _Json:
+    if not isinstance(instructions, str):
+        raise UsageError(f"instructions must be a text, not {instructions!r}")
+    return {"role": "system", "content": instructions}
 
 
 def _from_text(value: object) -> _Json:
@@ -157,6 +162,7 @@ _TRANSLATED: dict[str, Callable[[object], _Json]] = {
     "input": lambda value: {"messages": messages_from(value)},
     "instructions": _nothing,
     "max_output_tokens": lambda value: {"max_completion_tokens": value},
+    "messages": lambda value: {"messages": _list("messages", value)},
     "reasoning": _from_reasoning,
     "stream_options": _nothing,
     "text": _from_text,

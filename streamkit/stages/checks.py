@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
+from inspect import isawaitable
 
 import anyio
 
@@ -60,7 +61,7 @@ class Checks:
     async def _answer(self, text: str) -> Verdict | Exception:
         try:
             with anyio.fail_after(self._timeout):
-                return _checked(await self._check(text))
+                return _checked(await _awaitable(self._check(text)))
         except Exception as error:  # noqa: BLE001 - whatever it is, the text was not checked
             return error
 
@@ -78,6 +79,12 @@ def _answer_of(task: asyncio.Task[Verdict | Exception]) -> Verdict | Exception:
         return task.result()
     except BaseException as error:  # noqa: BLE001 - nobody else hears of it, and the text would wait for ever
         return RuntimeError(f"the check ended with {error!r}")
+
+
+def _awaitable(answer: object) -> Awaitable[object]:
+    if not isawaitable(answer):
+        raise UsageError(f"a check must be an async function: this one returned {type(answer).__name__} at once")
+    return answer
 
 
 def _checked(answer: object) -> Verdict:

@@ -108,12 +108,14 @@ class Moderate(Stage):
         on_error: OnError = "closed",
         max_checks: int = 8,
     ) -> None:
+        if not callable(check):
+            raise UsageError(f"Moderate: check must be an async function of a text, not {check!r}")
         self.check = check
         self.window = _at_least("window", window, 1)
         self.overlap = _at_least("overlap", overlap, 0)
         self.every = _positive("every", every)
         self.on_flag: OnFlag = _one_of("on_flag", on_flag, get_args(OnFlag))
-        self.replacement = replacement
+        self.replacement = _text("replacement", replacement)
         self.channels = frozenset(_one_of("channels", channel, CHANNELS) for channel in channels)
         self.timeout = _positive("timeout", timeout)
         self.on_error: OnError = _one_of("on_error", on_error, get_args(OnError))
@@ -124,15 +126,23 @@ class Moderate(Stage):
         return _ModeratedRun(self, wake)
 
 
-def _at_least(name: str, value: int, least: int) -> int:
-    if value < least:
-        raise UsageError(f"Moderate: {name} must be at least {least}, not {value!r}")
+def _at_least(name: str, value: object, least: int) -> int:
+    if not isinstance(value, int) or value < least:
+        raise UsageError(f"Moderate: {name} must be a whole number, at least {least}, not {value!r}")
     return value
 
 
-def _positive(name: str, value: float | None) -> float | None:
-    if value is not None and not value > 0:
+def _positive(name: str, value: object) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or not value > 0:
         raise UsageError(f"Moderate: {name} must be a number of seconds above 0, or None; not {value!r}")
+    return value
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise UsageError(f"Moderate: {name} must be a text, not {value!r}")
     return value
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar, cast
 
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from streamkit import events as ev
 from streamkit.growing import GrowingItem, Path, look_up
@@ -99,6 +100,15 @@ _ITEMS: dict[str, Path] = {
     "code_interpreter_call": ("code",),
     "program": ("code",),
     "apply_patch_call": ("operation", "diff"),
+}
+# What the model writes into other items: not text by text, but read as one, and left out where it is flagged.
+_WRITTEN: dict[str, tuple[Path, ...]] = {
+    "computer_call": (("action",), ("actions",)),
+    "file_search_call": (("queries",),),
+    "image_generation_call": (("revised_prompt",),),
+    "local_shell_call": (("action",),),
+    "tool_search_call": (("arguments",),),
+    "web_search_call": tuple(("action", name) for name in ("query", "queries", "pattern", "url")),
 }
 _PartEvent = (
     ev.ContentPartAdded
@@ -201,6 +211,8 @@ def _item_texts(item: OutputItem) -> Iterator[tuple[Channel, Path, str]]:
     elif item.type in _ITEMS:
         path = _ITEMS[item.type]
         yield "arguments", path, cast("str | None", look_up(item, path)) or ""
+    for path in _WRITTEN.get(item.type, ()):
+        yield "arguments", path, _strings(to_jsonable_python(look_up(item, path)))
 
 
 def _part_text(part: ContentPart, path: Path) -> tuple[Channel, Path, str]:
@@ -219,7 +231,7 @@ def _with_texts(item: OutputItem, replaced: Replaced) -> OutputItem:
         if isinstance(item, Message | Reasoning):
             growing.put(path[:2], _bare_part(cast("ContentPart", look_up(item, path[:2])), passed))
         else:
-            growing.put(path, passed)
+            growing.put(path, None if item.type in _WRITTEN else passed)
     return bare_copy(growing.build(), {})
 
 

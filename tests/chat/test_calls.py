@@ -70,6 +70,7 @@ CALLS: dict[str, tuple[list[Delta], list[Call]]] = {
         [call('{"a":', name="f", id="c1"), call('{"b":2}', name="g", id="c2"), call("1}", id="c1")],
         TWO,
     ),
+    "no index, and a new id with every piece": ([call('{"a":', name="f", id="c1"), call("1}", id="c1b")], ONE),
     "no index and later no id": ([call('{"a":', name="f", id="c1"), call("1}")], ONE),
     "an id first, the name later": ([call(index=0, id="c1"), call('{"a":1}', name="f", index=0)], ONE),
     "the name after the arguments": ([call('{"a":', index=0, id="c1"), call("1}", name="f", index=0)], ONE),

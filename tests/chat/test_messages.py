@@ -172,6 +172,9 @@ def test_the_output_of_a_response_goes_back_as_it_came() -> None:
 REFUSED: dict[str, tuple[Any, str]] = {
     "a number": (5, "must be a text or a list"),
     "an object": ({"role": "user"}, "must be a text or a list"),
+    "bytes": (b"Hi", "must be a text or a list of items, not bytes"),
+    "a type that is none": ([{"type": ["message"]}], "an item of type ['message']"),
+    "a part of a type that is none": ([user([{"type": ["text"]}])], "a part of type ['text']"),
     "an item that is a text": (["Hi"], "an item of input must be an object, not str"),
     "a message without a role": ([{"content": "Hi"}], "needs a role"),
     "a message without content": ([{"role": "user"}], "must be a text or a list of parts"),

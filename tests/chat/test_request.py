@@ -128,6 +128,8 @@ REFUSED: dict[str, tuple[Data, str]] = {
     "no stream": ({"stream": False}, "leave out stream=False"),
     "messages besides input": ({"messages": []}, "cannot take both"),
     "neither": ({"input": None}, "either input or messages"),
+    "messages that are no list": ({"input": None, "messages": "Hi"}, "messages must be a list"),
+    "instructions that are no text": ({"instructions": ["Be brief."]}, "instructions must be a text"),
     "tools that are no list": ({"tools": {"type": "function"}}, "tools must be a list"),
     "a tool that is no object": ({"tools": ["f"]}, "a tool must be an object"),
     "a text that is no object": ({"text": "x"}, "text must be an object"),

@@ -407,6 +407,15 @@ async def test_a_check_that_answers_with_something_else_ends_the_run(on_error: A
     await driver.passage.aclose()
 
 
+@pytest.mark.parametrize("on_error", ["closed", "open"])
+async def test_a_check_that_is_not_async_ends_the_run(on_error: Any) -> None:
+    driver = Driver(Moderate(lambda _: Verdict(flagged=False), on_error=on_error))  # type: ignore[arg-type,return-value]
+    with pytest.raises(UsageError, match=r"a check must be an async function: this one returned Verdict"):
+        await driver.feed(*message_stream("Hello"))
+        await driver.finish()
+    await driver.passage.aclose()
+
+
 @pytest.mark.parametrize("on_flag", ["block", "replace"])
 async def test_a_stream_that_breaks_off_gives_what_is_held(on_flag: OnFlag) -> None:
     events = message_stream("Hello ", "wor")[:5]
@@ -471,12 +480,16 @@ async def test_a_notice_does_not_hold_the_text() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"window": 0}, "window must be at least 1, not 0"),
-        ({"overlap": -1}, "overlap must be at least 0, not -1"),
-        ({"max_checks": 0}, "max_checks must be at least 1, not 0"),
+        ({"window": 0}, "window must be a whole number, at least 1, not 0"),
+        ({"overlap": -1}, "overlap must be a whole number, at least 0, not -1"),
+        ({"window": "200"}, "window must be a whole number, at least 1, not '200'"),
+        ({"overlap": 1.5}, "overlap must be a whole number, at least 0, not 1.5"),
+        ({"max_checks": 0}, "max_checks must be a whole number, at least 1, not 0"),
         ({"every": 0}, "every must be a number of seconds above 0, or None; not 0"),
+        ({"every": "1"}, "every must be a number of seconds above 0, or None; not '1'"),
         ({"timeout": -1.0}, "timeout must be a number of seconds above 0, or None; not -1.0"),
         ({"on_flag": "drop"}, "on_flag must be of 'block', 'replace', 'annotate', not 'drop'"),
+        ({"replacement": None}, "replacement must be a text, not None"),
         ({"on_error": "shut"}, "on_error must be of 'closed', 'open', not 'shut'"),
         ({"channels": ["audio"]}, "channels must be of 'text', 'refusal', 'reasoning', 'arguments', not 'audio'"),
     ],
@@ -484,6 +497,11 @@ async def test_a_notice_does_not_hold_the_text() -> None:
 def test_an_argument_out_of_its_range_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=rf"^Moderate: {message}$"):
         Moderate(forbidding(), **options)
+
+
+def test_a_check_that_cannot_be_called_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"^Moderate: check must be an async function of a text, not 'bad'$"):
+        Moderate("bad")  # type: ignore[arg-type]
 
 
 class Endpoint:

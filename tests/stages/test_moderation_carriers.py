@@ -72,6 +72,12 @@ CARRIERS: dict[str, Event] = {
             {"type": "apply_patch_call", "operation": {"type": "update_file", "diff": "so bad"}},
             {"type": "shell_call", "action": {"commands": ["ls", "so bad"]}},
             {"type": "vendor:item", "words": ["so bad"]},
+            {"type": "local_shell_call", "action": {"type": "exec", "command": ["echo", "so bad"], "env": {}}},
+            {"type": "computer_call", "actions": [{"type": "wait"}, {"type": "type", "text": "so bad"}]},
+            {"type": "web_search_call", "action": {"type": "search", "queries": ["so bad"], "sources": []}},
+            {"type": "file_search_call", "queries": ["so bad"]},
+            {"type": "tool_search_call", "arguments": {"goal": "so bad"}},
+            {"type": "image_generation_call", "revised_prompt": "so bad"},
         ]
     },
 }
