@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import types
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache, reduce
@@ -14,6 +15,7 @@ from typing import (
     NotRequired,
     Required,
     Self,
+    TypeVar,
     Union,
     cast,
     get_args,
@@ -23,6 +25,7 @@ from typing import (
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -100,6 +103,7 @@ class _Siblings:
     def __init__(self) -> None:
         self._references: dict[Any, ForwardRef] = {}
         self._models: dict[str, type[PartialModel]] = {}
+        self._aliases: list[Any] = []
 
     def build(self, type_: Any) -> type[PartialModel]:
         reference = self._reference(type_)
@@ -111,25 +115,53 @@ class _Siblings:
         if type_ not in self._references:
             reference = self._references[type_] = ForwardRef(f"_Partial{len(self._references)}")
             fields: dict[str, Any] = {
-                name: (self._partial(annotation) | None, Field(default=None, alias=alias))
+                name: (_or_none(self._partial(annotation)), Field(default=None, alias=alias))
                 for name, (annotation, alias) in fields_of(type_).items()
             }
-            name = f"Partial{type_.__name__}"
-            self._models[reference.__forward_arg__] = create_model(name, __base__=PartialModel, **fields)
+            self._models[reference.__forward_arg__] = _model_of(type_, fields)
         return self._references[type_]
 
     def _partial(self, annotation: Any) -> Any:
+        if is_alias(annotation):
+            return self._partial_of_alias(annotation)
         core: Any = without_wrapping(annotation)
         origin, arguments = get_origin(core), get_args(core)
         if has_fields(core):
             return self._reference(core)
-        if origin in (list, Sequence):
+        if is_list(core):
             return _list_of(self._partial(arguments[0]))
         if origin in (Union, types.UnionType):
             return reduce(lambda left, right: left | right, [self._partial(argument) for argument in arguments])
         if core in _TEMPORAL:
             return Annotated[core, BeforeValidator(_no_number)]
         return annotation
+
+    def _partial_of_alias(self, alias: Any) -> Any:
+        if alias in self._aliases:
+            # It is recursive: what stands within itself comes whole.
+            return alias
+        self._aliases.append(alias)
+        partial = self._partial(alias.__value__)
+        self._aliases.pop()
+        return partial
+
+
+def _or_none(annotation: Any) -> Any:
+    try:
+        return annotation | None
+    except TypeError:
+        # Unions are of what can be hashed, and not all metadata can be.
+        return annotation
+
+
+def _model_of(type_: Any, fields: dict[str, Any]) -> type[PartialModel]:
+    if private := [name for name in fields if name.startswith("_")]:
+        raise UsageError(f"{type_!r}: field {private[0]!r} begins with '_'; use a model, and give the field an alias")
+    name = f"Partial{(get_origin(type_) or type_).__name__}"
+    with warnings.catch_warnings():
+        # A field called json or copy hides a method that nobody needs here.
+        warnings.filterwarnings("ignore", message="Field name .* shadows an attribute", category=UserWarning)
+        return create_model(name, __base__=PartialModel, **fields)
 
 
 def _list_of(element: Any) -> Any:
@@ -138,22 +170,34 @@ def _list_of(element: Any) -> Any:
 
 
 def without_wrapping(annotation: object) -> object:
-    """Return the type within ``Annotated`` and root models."""
+    """Return the type within ``Annotated``, root models and named aliases."""
     core: Any = annotation
     while True:
         if get_origin(core) is Annotated:
             core = get_args(core)[0]
         elif _is_model(core, RootModel):
             core = core.model_fields["root"].annotation
+        elif is_alias(core):
+            core = core.__value__
         else:
             return core
 
 
+def is_alias(type_: object) -> bool:
+    """Tell whether a type is one that ``type Name = …`` made, and does not name its value as text."""
+    # There are several such classes: that of typing_extensions, and that of Python from 3.12 on.
+    return type(type_).__name__ == "TypeAliasType" and not isinstance(cast("Any", type_).__value__, str)
+
+
+def is_list(type_: object) -> bool:
+    """Tell whether a type is a list, or a tuple of any length, of elements of one type."""
+    return get_origin(type_) in (list, Sequence) or get_args(type_)[1:] == (...,)
+
+
 def has_fields(type_: object) -> bool:
     """Tell whether a type is a model, a dataclass or a ``TypedDict``."""
-    if get_origin(type_) is not None:
-        return False
-    return _is_model(type_, BaseModel) or dataclasses.is_dataclass(type_) or _is_typed_dict(type_)
+    core: Any = get_origin(type_) or type_
+    return _is_model(core, BaseModel) or dataclasses.is_dataclass(core) or _is_typed_dict(core)
 
 
 def _is_model(type_: object, base: type[BaseModel]) -> bool:
@@ -167,12 +211,22 @@ def _is_typed_dict(type_: Any) -> bool:
 
 def fields_of(type_: object) -> dict[str, tuple[object, str | None]]:
     """Return annotation and wire name of each field of a type that has some."""
-    described: dict[str, FieldInfo] | None = getattr(type_, "__pydantic_fields__", None)
+    core: Any = get_origin(type_) or type_
+    given: dict[object, object] = dict(zip(getattr(core, "__parameters__", ()), get_args(type_), strict=False))
+    described: dict[str, FieldInfo] | None = getattr(core, "__pydantic_fields__", None)
     if described is not None:
-        return {name: (_annotation_of(field), _alias_of(field)) for name, field in described.items()}
-    hints = get_type_hints(type_, include_extras=True)
-    names = [field.name for field in dataclasses.fields(type_)] if dataclasses.is_dataclass(type_) else list(hints)
-    return {name: (_without_qualifier(hints[name]), None) for name in names}
+        return {name: (_filled(_annotation_of(field), given), _alias_of(field)) for name, field in described.items()}
+    hints = get_type_hints(core, include_extras=True)
+    names = [field.name for field in dataclasses.fields(core)] if dataclasses.is_dataclass(core) else list(hints)
+    return {name: (_filled(_without_qualifier(hints[name]), given), None) for name in names}
+
+
+def _filled(hint: Any, given: Mapping[object, object]) -> Any:
+    """Return an annotation of a generic type with the types that it was given."""
+    if isinstance(hint, TypeVar):
+        return given.get(hint, hint)
+    parameters = getattr(hint, "__parameters__", ()) if get_origin(hint) is not None else ()
+    return hint[tuple(given.get(parameter, parameter) for parameter in parameters)] if parameters else hint
 
 
 def _without_qualifier(hint: Any) -> Any:
@@ -184,7 +238,11 @@ def _annotation_of(field: FieldInfo) -> Any:
 
 
 def _alias_of(field: FieldInfo) -> str | None:
-    return field.validation_alias if isinstance(field.validation_alias, str) else field.alias
+    """Return the name that the schema has for a field: of several, it is the first."""
+    alias = field.validation_alias
+    if isinstance(alias, AliasChoices):
+        alias = next((choice for choice in alias.choices if isinstance(choice, str)), None)
+    return alias if isinstance(alias, str) else field.alias
 
 
 class _Absent:

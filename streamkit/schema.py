@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast, get_args, get_origin
 
 from pydantic import ConfigDict, JsonValue, PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, create_model
+from pydantic_core import SchemaError
 
 from streamkit.errors import UsageError
 from streamkit.partial_model import CACHED_TYPES, PartialModel, partial_model
@@ -76,6 +77,8 @@ class OutputType(Generic[T]):
             field: dict[str, Any] = {self.wrapper: (type_, ...)}
             self._wire_type = create_model(self.name, __config__=ConfigDict(extra="forbid"), **field)
             self._adapter = TypeAdapter(self._wire_type)
+        # Made here, so that what is wrong with a type is said before anything is paid for.
+        self._partial_model = partial_model(self._wire_type)
 
     def format(self) -> JsonObject:
         """Return the format to ask for: ``text={"format": output_type.format()}``."""
@@ -95,7 +98,7 @@ class OutputType(Generic[T]):
 
         Costs as much as to validate the value so far. What a ``wrapper`` holds is found in the field of that name.
         """
-        return partial_model(self._wire_type).model_validate(value if isinstance(value, Mapping) else {})
+        return self._partial_model.model_validate(value if isinstance(value, Mapping) else {})
 
 
 def output_type(type_: "TypeForm[T]") -> OutputType[T]:
@@ -104,6 +107,8 @@ def output_type(type_: "TypeForm[T]") -> OutputType[T]:
     Raises:
         UsageError: see ``OutputType``.
     """
+    if isinstance(type_, Mapping):
+        raise UsageError("an answer is described by a type; give a JSON schema as text={'format': ...} in the request")
     try:
         hash(type_)
     except TypeError:
@@ -137,7 +142,7 @@ def adapter_for(type_: "TypeForm[T]", label: str) -> TypeAdapter[T]:
     """
     try:
         return TypeAdapter(type_)
-    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+    except (PydanticUserError, PydanticUndefinedAnnotation, SchemaError) as error:
         raise UsageError(f"{label} cannot be read from JSON: {error}") from error
 
 

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from streamkit.answer import answer_text
 from streamkit.errors import UsageError
+from streamkit.items import CustomToolCall, FunctionCall
 from streamkit.outcome import Completed, Outcome
 from streamkit.parsed import InvalidOutput, ParsedResponse
 from streamkit.partial_json import GrowingJson
@@ -59,6 +60,9 @@ class Conclusion(Generic[T]):
         try:
             return _parsed(response, parsed=output.parse(text))
         except ValidationError as error:
+            if any(isinstance(item, FunctionCall | CustomToolCall) for item in response.output):
+                # Whoever answers the calls gets the answer later; what stands beside them is none.
+                return _parsed(response)
             broken = InvalidOutput(output.name, text, error)
             return _parsed(response, partial=_partial(output, text), parse_error=broken)
 

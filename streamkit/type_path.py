@@ -1,12 +1,12 @@
 """Paths through Python types: what type stands at ``items[*].name``."""
 
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Union, cast, get_args, get_origin
 
 from streamkit.errors import UsageError
 from streamkit.partial_json import PathPattern
-from streamkit.partial_model import fields_of, has_fields, without_wrapping
+from streamkit.partial_model import fields_of, has_fields, is_list, without_wrapping
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -33,7 +33,7 @@ def _inner_types(type_: object, step: str | int | None) -> Iterator[object]:
     if origin in (Union, types.UnionType):
         for member in arguments:
             yield from _inner_types(member, step)
-    elif origin in (list, Sequence) and not isinstance(step, str):
+    elif is_list(core) and not isinstance(step, str):
         yield arguments[0]
     elif has_fields(core) and not isinstance(step, int):
         for name, (annotation, alias) in fields_of(core).items():

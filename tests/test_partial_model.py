@@ -5,13 +5,13 @@ import enum
 import json
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Annotated, Any, Literal, Required
+from typing import Annotated, Any, Generic, Literal, Required, TypeVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, RootModel, ValidationError
-from typing_extensions import TypedDict
+from pydantic import AliasChoices, BaseModel, Field, RootModel, ValidationError
+from typing_extensions import TypeAliasType, TypedDict
 
 from streamkit.errors import UsageError
 from streamkit.partial_model import PartialModel, partial_model
@@ -143,6 +143,49 @@ def test_a_partial_model_is_made_once_and_cannot_be_changed() -> None:
 def test_a_type_without_fields_has_no_partial_model(type_: Any) -> None:
     with pytest.raises(UsageError, match="has no fields"):
         partial_model(type_)
+
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass
+class Box(Generic[T]):
+    content: T
+    others: list[T | None]
+
+
+class Crate(TypedDict, Generic[T]):
+    content: T
+
+
+Boxes = TypeAliasType("Boxes", list[Box[Step]])
+Nested = TypeAliasType("Nested", "list[Nested]")
+
+
+class Store(BaseModel):
+    boxes: Boxes
+    crate: Crate[Step]
+    nested: Nested
+    pair: tuple[Step, ...]
+
+
+def test_generic_types_aliases_and_tuples_are_seen_through() -> None:
+    box = {"content": {"text": "Bo"}, "others": [{"text": "Ea"}, None]}
+    so_far = {"boxes": [box], "crate": {"content": {}}, "nested": [[], [[]]], "pair": [{"text": "Sa"}]}
+    value = partial_model(Store).model_validate(so_far)
+    assert value.model_dump(exclude_unset=True) == so_far
+    assert partial_model(Box[int]).model_validate({"content": 3}).content == 3
+
+
+def test_fields_may_be_called_like_methods_and_have_several_names() -> None:
+    answer = TypedDict("answer", {"json": str, "copy": int, "odd name": str})
+
+    class Named(BaseModel):
+        text: str = Field(validation_alias=AliasChoices("first", "second"))
+
+    value = partial_model(answer).model_validate({"json": "{}", "copy": 1, "odd name": "x"})
+    assert (value.json, value.copy, getattr(value, "odd name")) == ("{}", 1, "x")
+    assert partial_model(Named).model_validate({"first": "So"}).text == "So"
 
 
 JSON_VALUES = st.recursive(

@@ -202,6 +202,20 @@ def test_what_strict_mode_cannot_express_is_refused_by_field(type_: Any, message
         OutputType(within(type_))
 
 
+@pytest.mark.parametrize(
+    ("type_", "message"),
+    [
+        (TypedDict("Row", {"_id": str}), "field '_id' begins with '_'"),
+        ({"type": "object"}, "give a JSON schema as text="),
+        (Annotated[str, Field(pattern="(?=x)")], "cannot be read from JSON"),
+    ],
+    ids=str,
+)
+def test_what_would_fail_later_is_refused_at_once(type_: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        output_type(type_)
+
+
 @pytest.mark.parametrize("type_", [Callable[[int], int], ValueError, "Nowhere"], ids=str)
 def test_what_pydantic_cannot_express_is_refused(type_: Any) -> None:
     with pytest.raises(UsageError):

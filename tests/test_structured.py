@@ -241,6 +241,17 @@ async def test_a_response_of_calls_alone_is_no_error() -> None:
     assert (response.parsed, response.parse_error) == (None, None)
 
 
+@pytest.mark.parametrize(("text", "parsed"), [("", None), ("\n\n", None), ("Let me see.", None), (TEXT, RECIPE)])
+async def test_what_stands_beside_calls_is_parsed_only_where_it_fits(text: str, parsed: object) -> None:
+    def scenario(script: Script) -> None:
+        script.text(text).function_call("search", {}).complete()
+
+    async with LocalServer(scenario=scenario) as server, Client(base_url=server.url) as client:
+        response = await client.run(text_format=Recipe, model="m", input="x")
+    assert [call.name for call in response.function_calls] == ["search"]
+    assert (response.parsed, response.parse_error) == (parsed, None)
+
+
 async def test_only_the_final_answer_is_parsed() -> None:
     thinking, answer = message("Let me see.", phase="commentary"), message(TEXT, phase="final_answer")
     events = [

@@ -29,6 +29,7 @@ class Branch:
 class Tree(TypedDict):
     branches: Annotated[list[Branch], Field(min_length=1)]
     either: list[Branch] | Leaf | None
+    pairs: tuple[Leaf, ...]
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,7 @@ class Tree(TypedDict):
         ("branches[*].*", Leaf | Tags),
         ("either[*]", Branch | int),
         ("either[0]", Branch),
+        ("pairs[*]", Leaf),
         ("*[*].leaf", Leaf),
     ],
 )

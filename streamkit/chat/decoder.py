@@ -106,7 +106,8 @@ class ChatDecoder:
         begun = self._response("in_progress")
         self._outbox.add(ev.ResponseCreated, response=begun)
         self._outbox.add(ev.ResponseInProgress, response=begun)
-        return Output(self._outbox, begun.id or "chat")
+        # What has no id of its own is named after the response, and no two responses of a conversation alike.
+        return Output(self._outbox, begun.id or f"chat_{begun.created_at or 0:.0f}")
 
     def _follow_choice(self, choice: ChatChoice, delta: ChatDelta | None, output: Output) -> None:
         if delta is not None:

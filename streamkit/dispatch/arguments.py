@@ -96,12 +96,14 @@ class ArgumentsSelection(Selection):
         return replace(handler, call=call, takes_run=True, conditions=conditions)
 
 
-def select_arguments(tool: str, path: str | None, options: Mapping[str, object]) -> ArgumentsSelection:
+def select_arguments(tool: object, path: str | None, options: Mapping[str, object]) -> ArgumentsSelection:
     """Return the selection of changes in the arguments of one function's calls.
 
     Raises:
-        UsageError: the path is none, or there is no such option.
+        UsageError: the tool is not named by a text, the path is none, or there is no such option.
     """
+    if not isinstance(tool, str):
+        raise UsageError(f'name the tool whose arguments are wanted: on_arguments("get_weather"), not {tool!r}')
     if extra := options.keys() - ArgumentsOptions.__annotations__.keys():
         raise UsageError(f"on_arguments(...) has no option {', '.join(map(repr, sorted(extra)))}")
     pattern = None if path is None else PathPattern.parse(path)
@@ -114,20 +116,21 @@ class _Call:
 
     call_id: str | None
     json: GrowingJson = field(default_factory=GrowingJson)
-    is_fed: bool = False
+    pieces: list[str] = field(default_factory=list[str])
     is_finished: bool = False
 
     def feed(self, piece: str) -> list[Change]:
         if self.is_finished or not piece:
             return []
-        self.is_fed = True
+        self.pieces.append(piece)
         return self.json.feed(piece)
 
     def finish(self, whole: str) -> list[Change]:
-        """Take the whole arguments where no piece of them came, as from servers that send none."""
-        changes = [] if self.is_fed else self.feed(whole)
+        """Take what of the whole arguments did not come in pieces, which is all of it from some servers."""
+        came = "".join(self.pieces)
+        changes = self.feed(whole[len(came) :]) if whole.startswith(came) else []
         self.is_finished = True
-        self.json = GrowingJson()
+        self.json, self.pieces = GrowingJson(), []
         return changes
 
 

@@ -5,9 +5,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from inspect import isawaitable, iscoroutine
 
 from streamkit.context import Run
-from streamkit.errors import HandlerCancelled
+from streamkit.errors import HandlerCancelled, UsageError
 from streamkit.items import JsonObject, McpApprovalRequest
 from streamkit.ledger import CallStatus, ToolCall
 from streamkit.outcome import Notice, ToolCalled, ToolReturned
@@ -103,8 +104,10 @@ class Calling:
 
     def _note_done(self, task: asyncio.Task[JsonObject]) -> None:
         self._running.discard(task)
-        if not task.cancelled() and self._failure is None:
-            self._failure = task.exception()
+        # Each is looked at, for asyncio complains of those that are not; the first one is raised.
+        failure = None if task.cancelled() else task.exception()
+        if self._failure is None:
+            self._failure = failure
         self._wake()
 
     async def _answer(self, item: OpenCall) -> JsonObject:
@@ -149,7 +152,10 @@ class Calling:
         approve = self._options.approve
         if approve is None:
             return None
-        verdict = await approve(call)
+        deciding: object = approve(call)
+        if not isawaitable(deciding):
+            raise UsageError(f"approve must be an async function; it returned {deciding!r} at once")
+        verdict = await deciding
         if isinstance(verdict, str):
             return verdict
         return None if verdict else REFUSED
@@ -183,7 +189,7 @@ class Calling:
             raise error
         if not isinstance(error, _EXPECTED):
             logger.warning("tool %s failed, and the model is told of it", call.name, exc_info=error)
-        return told(error) if policy == "tell" else policy(call, error)
+        return told(error) if policy == "tell" else _text_of(policy(call, error))
 
     def _ended(self, call: ToolCall, status: CallStatus, output: str) -> str:
         # Half a surrogate pair, as in the names of some files, cannot be sent.
@@ -207,6 +213,14 @@ class Calling:
     def _report(self, notice: Notice) -> None:
         self._tell(notice)
         self._wake()
+
+
+def _text_of(output: object) -> str:
+    if isinstance(output, str):
+        return output
+    if iscoroutine(output):
+        output.close()
+    raise UsageError(f"on_tool_error must return text for the model, and not {output!r}")
 
 
 def _is_cancelled() -> bool:

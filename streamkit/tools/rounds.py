@@ -259,6 +259,7 @@ class Rounds:
             return
         if self._is_last:
             raise TooManyRounds(self._options.max_rounds, outcome.response, tuple(self._run.ledger))
+        await self._alternation.stop()
         await self._current.close()
         following = self._follow(outcome.response, self._calling.answers(calls))
         following.unwanted = self._current.unwanted

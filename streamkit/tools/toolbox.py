@@ -40,7 +40,7 @@ class ToolOptions:
     """How the calls of a run are made.
 
     Raises:
-        UsageError: a number is too small, or ``on_error`` is something else than a policy.
+        UsageError: a number is too small, ``on_error`` is something else than a policy, or ``approve`` no function.
     """
 
     max_rounds: int = 8
@@ -52,10 +52,12 @@ class ToolOptions:
     def __post_init__(self) -> None:
         if self.max_rounds < 1 or self.max_parallel < 1:
             raise UsageError("max_rounds and max_parallel_tools must be at least 1")
-        if self.on_error not in {"tell", "raise"} and not callable(self.on_error):
+        if self.on_error not in ("tell", "raise") and not callable(self.on_error):
             raise UsageError(
                 f"on_tool_error must be 'tell', 'raise' or a function of the call and its error, not {self.on_error!r}"
             )
+        if self.approve is not None and not callable(self.approve):
+            raise UsageError(f"approve must be an async function of the call, not {self.approve!r}")
 
 
 class Toolbox:
@@ -65,7 +67,7 @@ class Toolbox:
         tools: what was given as ``tools``; ``None`` where nothing was.
 
     Raises:
-        UsageError: a function cannot be a tool, or two that run here have the same name.
+        UsageError: it is no list, a function cannot be a tool, or two that run here have the same name.
     """
 
     def __init__(self, tools: Iterable[AnyTool] | None) -> None:
@@ -73,7 +75,7 @@ class Toolbox:
         self._definitions: list[object] = []
         self._local: dict[str, LocalTool[..., Any]] = {}
         self._elsewhere: set[str] = set()
-        for given in tools or ():
+        for given in _listed(tools):
             if callable(given):
                 self._add(cast("LocalTool[..., Any]", given) if isinstance(given, LocalTool) else tool(given))
             else:
@@ -114,6 +116,12 @@ class Toolbox:
             raise UsageError(f"two tools are called {local.name!r}; give one of them another name")
         self._local[local.name] = local
         self._definitions.append(local.definition())
+
+
+def _listed(tools: object) -> Iterable[AnyTool]:
+    if isinstance(tools, str | Mapping) or not isinstance(tools, Iterable | None):
+        raise UsageError(f"tools must be a list of functions and definitions, not {tools!r}")
+    return cast("Iterable[AnyTool]", tools or ())
 
 
 def _names_in(definition: object) -> set[str]:

@@ -203,6 +203,14 @@ def test_a_response_without_an_id_still_has_its_text() -> None:
     assert (response.id, response.output_text, response.created_at) == (None, "Hello", None)
 
 
+def test_calls_without_an_id_are_told_apart_in_a_conversation_without_ids() -> None:
+    call = {"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": "{}"}}]}
+    rounds = [folded([chunk(call, id="", created=at, model="m"), *HELLO[2:], STOP, DONE]) for at in (1, 2)]
+    first, second = [response.function_calls[0].call_id for response in rounds]
+    assert first
+    assert first != second
+
+
 def test_a_whole_completion_is_a_stream_of_one() -> None:
     piece = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     message = {

@@ -66,11 +66,12 @@ async def values(path: str | None, *events: Event | Restarted) -> list[tuple[str
     [
         [CREATED, added(), *deltas(TEXT, 3), done(), item_done()],
         [CREATED, added(), *deltas(TEXT, 1), item_done()],
+        [CREATED, added(), *deltas(TEXT, 3)[:3], done(), item_done()],
         [CREATED, added(), done(), item_done()],
         [CREATED, added(), item_done()],
         [CREATED, item_done()],
     ],
-    ids=["all", "no done event", "no delta", "only items", "the whole item alone"],
+    ids=["all", "no done event", "too few deltas", "no delta", "only items", "the whole item alone"],
 )
 async def test_arguments_are_followed_whatever_the_server_sends_of_them(events: list[Event]) -> None:
     assert await values("city", *events) == [("$.city", "Paris")]
@@ -170,6 +171,8 @@ async def test_a_method_of_a_handler_follows_too() -> None:
 async def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(UsageError, match="no path"):
         Dispatcher().on_arguments("f", path="a..b")
+    with pytest.raises(UsageError, match="name the tool"):
+        Dispatcher().on_arguments(print)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="no option 'item_type'"):
         Dispatcher().on_arguments("f", item_type="x")  # type: ignore[call-arg]
 

@@ -1,12 +1,14 @@
 """Conversations with tools over real sockets: what is executed, what is sent back, and what is known in the end."""
 
 import asyncio
+import gc
 import json
 import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -453,6 +455,41 @@ async def test_what_approve_raises_reaches_the_caller() -> None:
     async with serving("function-call") as (_, client):
         with pytest.raises(LookupError, match="nobody"):
             await client.run(model="m", input="Hi", tools=[get_weather], approve=approve)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"approve": lambda _: True}, "approve must be an async function"),
+        ({"on_tool_error": lambda *_: None}, "must return text for the model, and not None"),
+        ({"on_tool_error": AsyncMock()}, "must return text for the model, and not <coroutine"),
+    ],
+    ids=["approve that is not async", "policy without an answer", "policy that is async"],
+)
+async def test_functions_of_the_wrong_kind_are_refused_in_words(options: dict[str, Any], message: str) -> None:
+    async with serving(calling(("get_weather", {"town": "Oslo"}))) as (_, client):
+        with pytest.raises(UsageError, match=message):
+            await client.run(model="m", input="Hi", tools=[get_weather], **options)
+
+
+async def test_of_several_errors_the_first_is_raised_and_none_is_complained_of() -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+
+    async def fail(why: str) -> None:
+        raise LookupError(why)
+
+    async def stop(why: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError(why)
+
+    async with serving(calling(("stop", {"why": "second"}), ("fail", {"why": "first"}))) as (_, client):
+        with pytest.raises(LookupError, match="first"):
+            await client.run(model="m", input="Hi", tools=[stop, fail], on_tool_error="raise")
+    gc.collect()
+    assert not complaints
 
 
 async def test_there_is_an_end_to_rounds() -> None:

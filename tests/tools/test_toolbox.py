@@ -69,7 +69,17 @@ def test_a_model_is_told_of_an_error_in_short(error: Exception, text: str) -> No
     assert told(error) == text
 
 
-@pytest.mark.parametrize("options", [{"max_rounds": 0}, {"max_parallel": 0}, {"on_error": "log"}])
+@pytest.mark.parametrize("tools", ["here", {"type": "web_search"}, here], ids=["text", "definition", "function"])
+def test_what_is_no_list_of_tools_is_refused(tools: Any) -> None:
+    with pytest.raises(UsageError, match="must be a list"):
+        Toolbox(tools)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"max_rounds": 0}, {"max_parallel": 0}, {"on_error": "log"}, {"on_error": ["tell"]}, {"approve": True}],
+    ids=str,
+)
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         ToolOptions(**options)

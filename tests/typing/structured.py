@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import assert_type
 
 from pydantic import BaseModel
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict, TypeForm
 
 from streamkit import Client, Dispatcher, InvalidOutput, ParsedResponse, Response, Run, StreamRun
 from streamkit.dispatch.on import Decorator
@@ -47,6 +47,8 @@ async def asked(client: Client) -> None:
     assert_type(response.parse_error, InvalidOutput | None)
     assert_type((await client.run(text_format=list[Step], input="x")).parsed, list[Step] | None)
     assert_type((await client.run(text_format=Point, input="x")).parsed, Point | None)
+    maybe: TypeForm[Step | Point] = Step | Point
+    assert_type((await client.run(text_format=maybe, input="x")).parsed, Step | Point | None)
     assert_type((await client.run(text_format=Movie, input="x")).parsed, Movie | None)
     assert_type((await client.run(input="x")).parsed, None)
     plain: Response = await client.run(input="x")
