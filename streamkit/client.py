@@ -162,9 +162,7 @@ class Client:
             on_error=on_tool_error,
             approve=approve,
         )
-        ask = partial(_asking, chosen, server=server, record=None)
-        loop = tool_loop(asked, ask, toolbox, options, ledger=ledger, whole=not chosen.keeps_responses)
-        _ensure_one_response(record, loop)
+        loop = _further(chosen, asked, server, toolbox=toolbox, options=options, ledger=ledger, record=record)
         return self._run(
             *_asking(chosen, asked, server, record),
             api=chosen,
@@ -235,9 +233,7 @@ class Client:
             approve=approve,
         )
         following = with_format(toolbox.into({"background": True, **request}), output)
-        ask = partial(_asking, RESPONSES, server=api, record=None)
-        loop = tool_loop(following, ask, toolbox, options, ledger=ledger)
-        _ensure_one_response(record, loop)
+        loop = _further(RESPONSES, following, api, toolbox=toolbox, options=options, ledger=ledger, record=record)
         return self._run(
             *_recorded(HttpSource(api, None, background=True), api, record, asked),
             cursor=Cursor(response_id, after),
@@ -502,9 +498,26 @@ def _asking(
     return _recorded(source, background, record, asked)
 
 
-def _ensure_one_response(record: str | os.PathLike[str] | None, loop: ToolLoop | None) -> None:
+def _further(
+    api: Api,
+    request: Mapping[str, object],
+    server: ResponsesApi,
+    *,
+    toolbox: Toolbox,
+    options: ToolOptions,
+    ledger: Iterable[ToolCall],
+    record: str | os.PathLike[str] | None,
+) -> ToolLoop | None:
+    """Return what goes on with further responses where tools run here, asked for like the first one.
+
+    Raises:
+        UsageError: there may be further ones, and ``record`` has room for one.
+    """
+    ask = partial(_asking, api, server=server, record=None)
+    loop = tool_loop(request, ask, toolbox, options, ledger=ledger, whole=not api.keeps_responses)
     if record is not None and loop is not None:
         raise UsageError("record=... holds one response, and tools lead to several: leave one of the two out")
+    return loop
 
 
 def _recorded(

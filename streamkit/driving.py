@@ -114,7 +114,7 @@ class Driver:
         """
         while self._stream.ending is None:
             if self._may_drive():
-                await self._drive(self._drive_to_end)
+                await self._drive(partial(self._drive_for, None))
             else:
                 await self._wait(None)
 
@@ -158,9 +158,10 @@ class Driver:
             self._driver = None
             self._wake_next()
 
-    async def _drive_to_end(self) -> None:
+    async def _drive_for(self, tap: Tap | None) -> None:
+        """Drive until the run has ended; for a tap, until it has something, or somebody would drive to the end."""
         stream, deliveries, lanes = self._stream, self._deliveries, self._deliveries.lanes
-        while stream.ending is None:
+        while stream.ending is None and (tap is None or not (tap.has_something or self._heirs)):
             if self._full or lanes.full:
                 await self._wait_for_room()
                 continue
@@ -170,26 +171,6 @@ class Driver:
                 continue
             # First, and without waiting: if this task is cancelled, the next one that drives goes on behind this event.
             if self._taps:
-                self._share(delivery, None)
-            route = deliveries.table[type(delivery)]
-            for lane, _ in route.lanes:
-                lanes.hand_over(lane, delivery)
-            if route.inline:
-                await deliveries.call(route.inline, delivery)
-
-    async def _drive_for(self, tap: Tap) -> None:
-        """Drive until there is something for a tap, somebody else would rather drive, or the run has ended."""
-        stream, deliveries, lanes = self._stream, self._deliveries, self._deliveries.lanes
-        while stream.ending is None and not (tap.has_something or self._heirs):
-            if self._full or lanes.full:
-                await self._wait_for_room()
-                continue
-            delivery = stream.take()
-            if delivery is None:
-                await self._fill()
-                continue
-            tap.offer_at_once(delivery)
-            if len(self._taps) > 1:
                 self._share(delivery, tap)
             route = deliveries.table[type(delivery)]
             for lane, _ in route.lanes:
@@ -215,7 +196,9 @@ class Driver:
 
     def _share(self, delivery: Delivery, own: Tap | None) -> None:
         for tap in tuple(self._taps):
-            if tap is not own:
+            if tap is own:
+                tap.offer_at_once(delivery)
+            else:
                 tap.offer(delivery)
                 if tap.backlog.must_wait and tap not in self._full:
                     self._full.append(tap)

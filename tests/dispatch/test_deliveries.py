@@ -28,11 +28,6 @@ LONG = 0.5
 """Seconds that are more than a handler may block in these tests."""
 
 
-@pytest.fixture
-def dispatcher() -> Dispatcher:
-    return Dispatcher()
-
-
 class Failing:
     """A handler that counts its calls, and raises at each."""
 

@@ -75,11 +75,6 @@ def calls() -> Calls:
     return Calls()
 
 
-@pytest.fixture
-def dispatcher() -> Dispatcher:
-    return Dispatcher()
-
-
 # Routing
 
 

@@ -37,16 +37,6 @@ from tests.scripted import ADDED, BEFORE_END, COMPLETED, CREATED, PART, Scripted
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def dispatcher() -> Dispatcher:
-    return Dispatcher()
-
-
-@pytest.fixture
-def gate() -> Gate:
-    return Gate()
-
-
 CALLER: ContextVar[str] = ContextVar("CALLER", default="nobody")
 
 # Order and tasks

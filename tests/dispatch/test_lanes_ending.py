@@ -38,16 +38,6 @@ from tests.scripted import BEFORE_END, COMPLETED, ScriptedSource
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def dispatcher() -> Dispatcher:
-    return Dispatcher()
-
-
-@pytest.fixture
-def gate() -> Gate:
-    return Gate()
-
-
 # The end
 
 

@@ -19,11 +19,6 @@ Layer = Callable[[Event, Run, CallNext], Awaitable[None]]
 
 
 @pytest.fixture
-def dispatcher() -> Dispatcher:
-    return Dispatcher()
-
-
-@pytest.fixture
 def calls() -> list[str]:
     return []
 

@@ -16,11 +16,6 @@ pytestmark = pytest.mark.anyio
 ARGUMENTS = "response.function_call_arguments"
 
 
-@pytest.fixture
-def dispatcher() -> Dispatcher:
-    return Dispatcher()
-
-
 def call_events(
     index: int, item: dict[str, str], kind: str, *, has_index: bool, name: str | None = None
 ) -> list[bytes]:

@@ -12,11 +12,6 @@ from streamkit.outcome import EventsDropped, HandlerBlocked, Notice, Opened, Out
 from tests.dispatch.support import TEXT
 
 
-@pytest.fixture
-def dispatcher() -> Dispatcher:
-    return Dispatcher()
-
-
 def named(name: str) -> Any:
     def handle(_: object) -> None: ...
 
