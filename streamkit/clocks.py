@@ -38,14 +38,22 @@ class Timeouts:
 
 
 class Clocks:
-    """The clocks of one run. The caller reports what happens, with the time at which it did."""
+    """The clocks of one run. The caller reports what happens, with the time at which it did.
+
+    Most times are kept as if the caller never did anything but wait.
+
+    Attributes:
+        received_at: the time at which bytes came last.
+    """
 
     def __init__(self, timeouts: Timeouts, now: float) -> None:
+        self.received_at = now
         self._timeouts = timeouts
         self._started = now
         self._opening = now
         self._last_byte = now
         self._last_progress = now
+        self._paused = 0.0
         self._paused_at: float | None = None
         self._awaits_first_event = True
         self._resting = False
@@ -53,7 +61,7 @@ class Clocks:
 
     def opening(self, now: float) -> None:
         """The source is being opened, perhaps again: all clocks but the total one start anew."""
-        self._opening = self._last_byte = self._last_progress = now
+        self._opening = self._last_byte = self._last_progress = now - self._paused
         self._paused_at = None
         self._awaits_first_event = True
         self._resting = False
@@ -65,8 +73,10 @@ class Clocks:
 
     def received(self, now: float) -> None:
         """Bytes came; until ``waiting`` is called, the caller works on them and the waiting clocks stand still."""
-        self._last_byte = now
-        self._paused_at = now
+        if self._paused_at is not None:
+            self._paused += now - self._paused_at
+        self.received_at = self._paused_at = now
+        self._last_byte = now - self._paused
 
     def progressed(self) -> None:
         """An event that is not a keepalive was among the bytes last received."""
@@ -83,12 +93,8 @@ class Clocks:
 
     def waiting(self, now: float) -> None:
         """The caller waits for bytes again."""
-        paused_at = self._paused_at
-        if paused_at is not None:
-            pause = now - paused_at
-            self._opening += pause
-            self._last_byte += pause
-            self._last_progress += pause
+        if self._paused_at is not None:
+            self._paused += now - self._paused_at
             self._paused_at = None
 
     def next_deadline(self) -> tuple[float, str, float] | None:
@@ -98,8 +104,12 @@ class Clocks:
             return None if total is None else (self._started + total, "total", total)
         limits = (
             (self._started, "total", total),
-            (self._opening, "first_event", self._timeouts.first_event if self._awaits_first_event else None),
-            (self._last_byte, "idle", self._idle),
-            (self._last_progress, "progress", self._timeouts.progress),
+            (
+                self._opening + self._paused,
+                "first_event",
+                self._timeouts.first_event if self._awaits_first_event else None,
+            ),
+            (self._last_byte + self._paused, "idle", self._idle),
+            (self._last_progress + self._paused, "progress", self._timeouts.progress),
         )
         return min(((start + limit, name, limit) for start, name, limit in limits if limit is not None), default=None)

@@ -5,16 +5,19 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
+from contextvars import Context
 from functools import partial
 
 from streamkit.dispatch import Deliveries
+from streamkit.dispatch.deliveries import Rest
 from streamkit.dispatch.lanes import Worker
 from streamkit.dispatch.table import NOBODY
 from streamkit.errors import UsageError
 from streamkit.events import EVENTS, InvalidEvent
+from streamkit.in_place import Place
 from streamkit.iteration import Tap
 from streamkit.outcome import Cancelled, Delivery, EventsDropped
-from streamkit.stream import DELTA_TYPES, AnyStream
+from streamkit.stream import DELTA_TYPES, AnyStream, EventStream
 
 logger = logging.getLogger("streamkit.driving")
 
@@ -47,6 +50,8 @@ class Driver:
         self._watching: deque[asyncio.Future[None]] = deque()
         # How many wait for their turn who want no event of their own, such as a task that dispatches.
         self._heirs = 0
+        # What handlers that were called in the driver's place have left for it to do.
+        self._rest: Rest | None = None
         self.listeners_changed()
 
     def attach(self, tap: Tap) -> None:
@@ -105,8 +110,11 @@ class Driver:
                 await self._wait(None)
         self._wake_next()
 
-    async def to_end(self) -> None:
+    async def to_end(self, context: Context) -> None:
         """Drive until the run has ended.
+
+        Args:
+            context: the one that the caller runs in; nobody else may be in it while the caller waits.
 
         Raises:
             Exception: what a handler raised and nobody swallowed.
@@ -114,7 +122,7 @@ class Driver:
         """
         while self._stream.ending is None:
             if self._may_drive():
-                await self._drive(partial(self._drive_for, None))
+                await self._drive(partial(self._drive_in, context))
             else:
                 await self._wait(None)
 
@@ -145,7 +153,7 @@ class Driver:
 
     def _worker(self) -> Worker | None:
         lanes = self._deliveries.lanes
-        return lanes.worker_of(asyncio.current_task()) if lanes else None
+        return lanes.worker_of(asyncio.current_task()) if lanes.workers else None
 
     async def _drive(self, call: Callable[[], Awaitable[None]]) -> None:
         self._driver = asyncio.current_task()
@@ -158,6 +166,18 @@ class Driver:
             self._driver = None
             self._wake_next()
 
+    async def _drive_in(self, context: Context) -> None:
+        """Drive to the end; where bytes are all that is waited for, they are worked on without waking this task up."""
+        stream, task = self._stream, asyncio.current_task()
+        if task is None or not isinstance(stream, EventStream):
+            await self._drive_for(None)
+            return
+        stream.deliver = partial(Place(task, context).take, self._deliver_at_hand)
+        try:
+            await self._drive_for(None)
+        finally:
+            stream.deliver = None
+
     async def _drive_for(self, tap: Tap | None) -> None:
         """Drive until the run has ended; for a tap, until it has something, or somebody would drive to the end."""
         stream, deliveries, lanes = self._stream, self._deliveries, self._deliveries.lanes
@@ -168,15 +188,38 @@ class Driver:
             delivery = stream.take()
             if delivery is None:
                 await self._fill()
-                continue
-            # First, and without waiting: if this task is cancelled, the next one that drives goes on behind this event.
-            if self._taps:
-                self._share(delivery, tap)
-            route = deliveries.table[type(delivery)]
-            for lane, _ in route.lanes:
-                lanes.hand_over(lane, delivery)
-            if route.inline:
-                await deliveries.call(route.inline, delivery)
+                rest, self._rest = self._rest, None
+            else:
+                rest = self._deliver(delivery, tap)
+            while rest is not None:
+                rest = await deliveries.go_on(rest)
+
+    def _deliver(self, delivery: Delivery, tap: Tap | None) -> Rest | None:
+        """Give everybody a delivery; what handlers leave to be waited for is returned."""
+        deliveries = self._deliveries
+        # First, and without waiting: if this task is cancelled, the next one that drives goes on behind this event.
+        if self._taps:
+            self._share(delivery, tap)
+        route = deliveries.table[type(delivery)]
+        for lane, _ in route.lanes:
+            deliveries.lanes.hand_over(lane, delivery)
+        return deliveries.begin(route.inline, delivery) if route.inline else None
+
+    def _deliver_at_hand(self) -> bool:
+        """Deliver what is at hand while the task that drives waits; true where it can wait on."""
+        stream, deliveries = self._stream, self._deliveries
+        while not self._taps and (delivery := stream.take()) is not None:
+            inline, lanes = deliveries.table[type(delivery)]
+            if lanes:
+                self._rest = self._deliver(delivery, None)
+                return False
+            if inline:
+                self._rest = deliveries.begin(inline, delivery)
+                if self._rest is not None:
+                    return False
+            if stream.ending is not None:
+                return False
+        return not (self._taps or deliveries.is_unsettled)
 
     def _is_cancelled(self) -> bool:
         return isinstance(self._stream.ending, Cancelled)
@@ -190,7 +233,13 @@ class Driver:
             # Where bytes are always at hand, reading would never let their readers work.
             await asyncio.sleep(0)
         opened = self._stream.opened
-        await self._stream.fill()
+        try:
+            await self._stream.fill()
+        except asyncio.CancelledError as cancelled:
+            if self._rest is None:
+                raise
+            # It is for the handler that was called meanwhile, and waits for something.
+            _cancel_again(cancelled)
         if self._stream.opened is not opened:
             self._wake_all()
 
@@ -289,6 +338,14 @@ class Driver:
     def _wake_all(self) -> None:
         for waiter in (*self._waiting, *self._watching):
             _look_again(waiter, None)
+
+
+def _cancel_again(cancelled: asyncio.CancelledError) -> None:
+    """Have the current task cancelled at its next wait, in place of now."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
+    task.cancel(*cancelled.args)
 
 
 def _look_again(waiter: "asyncio.Future[None]", _: object) -> None:

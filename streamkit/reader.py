@@ -12,7 +12,7 @@ from streamkit.clocks import Clocks, Timeouts
 from streamkit.errors import ResponseTooLarge, StreamkitError
 from streamkit.limits import Limits
 from streamkit.outcome import Opened
-from streamkit.source import Chunks
+from streamkit.source import Chunks, PushedChunks
 from streamkit.sse import Decoder, Frame
 from streamkit.stats import RunStats
 from streamkit.watchdog import Watchdog
@@ -33,17 +33,27 @@ def count_late(frames: Iterable[Frame]) -> int:
 class Reader:
     """Reads one source, on one connection after another.
 
+    Args:
+        timeouts: the clocks.
+        limits: how much to accept.
+        stats: where bytes and times are counted.
+        work: called when there may be something to ``take``, while a task waits in ``read``, and in its place; true
+            where that task can wait on.
+
     Attributes:
         opened: what the other side said on the last opening; ``None`` before.
         has_frames: whether the connection has brought a frame.
         body_head: the first bytes of the body, as long as no frame has come.
     """
 
-    def __init__(self, timeouts: Timeouts, limits: Limits, stats: RunStats) -> None:
+    def __init__(
+        self, timeouts: Timeouts, limits: Limits, stats: RunStats, work: Callable[[], bool] = lambda: False
+    ) -> None:
         self.opened: Opened | None = None
         self.has_frames = False
         self.body_head = b""
-        self._time = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         self._limits = limits
         self._decoder = Decoder(max_event_bytes=limits.max_event_bytes)
         self._began = self._time()
@@ -51,7 +61,11 @@ class Reader:
         stats.began_at = time.time()
         self._clocks = Clocks(timeouts, self._began)
         self._watchdog = Watchdog(self._clocks)
+        self._work = work
         self._chunks: Chunks | None = None
+        self._pushed: PushedChunks | None = None
+        self._arrival: asyncio.Future[None] | None = None
+        self._has_worked = False
         self._progress = 0
 
     async def open(self, call: Callable[[], Awaitable[Chunks]]) -> Opened:
@@ -80,19 +94,45 @@ class Reader:
             FrameTooLarge, ResponseTooLarge: a limit is passed.
             Interrupted: ``interrupt`` was called meanwhile.
         """
-        assert self._chunks is not None
-        try:
-            chunk = await self._watchdog.wait_for(self._chunks.__anext__)
-        except StopAsyncIteration:
-            return None
+        chunk = await (self._pull() if self._pushed is None else self._take_or_wait(self._pushed))
+        return self.frames_of(chunk) if chunk else None if chunk is None else []
+
+    def take(self) -> bytes | None:
+        """Return the bytes at hand: ``b""`` for none, ``None`` where they have ended, which ``read`` will find.
+
+        For ``work``, which does what their frames ask for, calls ``wait_on``, and then this again.
+
+        Raises:
+            TransportError: the bytes were cut off.
+        """
+        assert self._pushed is not None
+        chunk = self._pushed.take()
+        if chunk:
+            self._has_worked = True
+            self._clocks.received(self._time())
+        return chunk
+
+    def frames_of(self, chunk: bytes) -> list[Frame]:
+        """Return the frames that bytes complete.
+
+        Raises:
+            FrameTooLarge, ResponseTooLarge: a limit is passed.
+        """
         stats = self._stats
-        stats.received(len(chunk), self._watchdog.ended_at - self._began)
+        stats.last_byte_after = self._clocks.received_at - self._began
+        stats.chunks += 1
+        stats.bytes += len(chunk)
         if stats.bytes > self._limits.max_response_bytes:
             raise ResponseTooLarge(self._limits.max_response_bytes)
         frames = self._decoder.feed(chunk)
         if not self.has_frames:
             self._look_at_head(chunk, frames)
         return frames
+
+    def wait_on(self, seconds: float) -> None:
+        """Tell the clocks that what was taken is done, after so many seconds, and more is waited for."""
+        self.note_progress()
+        self._clocks.waiting(self._clocks.received_at + seconds)
 
     async def rest(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call other than reading and wait for it; of the clocks, only the total one runs meanwhile.
@@ -114,6 +154,46 @@ class Reader:
         self._clocks.opening(self._time())
         self._watchdog.close()
         return await self._watchdog.wait_for(call)
+
+    async def _pull(self) -> bytes | None:
+        assert self._chunks is not None
+        try:
+            return await self._watchdog.wait_for(self._chunks.__anext__)
+        except StopAsyncIteration:
+            return None
+
+    async def _take_or_wait(self, pushed: PushedChunks) -> bytes | None:
+        self._watchdog.ensure_free()
+        chunk = pushed.take()
+        if chunk != b"":
+            now = self._time()
+            self._clocks.received(now)
+            self._watchdog.keep_watch(now)
+            return chunk
+        await self._watchdog.wait_for(self._wait_for_arrival)
+        # What was taken meanwhile comes first, before the end above all.
+        return b"" if self._has_worked else pushed.take()
+
+    async def _wait_for_arrival(self) -> None:
+        self._arrival = self._loop.create_future()
+        self._has_worked = False
+        try:
+            await self._arrival
+        finally:
+            self._arrival = None
+
+    def _note_arrival(self) -> None:
+        arrival = self._arrival
+        if arrival is None or arrival.done():
+            return
+        self._has_worked = False
+        try:
+            waits_on = self._work()
+        except BaseException as error:  # noqa: BLE001 - the task that waits is the one to face it
+            arrival.set_exception(error)
+            return
+        if not (waits_on or arrival.done()):
+            arrival.set_result(None)
 
     def unterminated(self) -> Frame | None:
         """Return the frame that the end of the bytes cut off before its blank line."""
@@ -172,8 +252,11 @@ class Reader:
     # What is waited for keeps the chunks itself, so that an interruption at any moment leaves them to be closed.
     async def _replace_chunks(self, call: Callable[[], Awaitable[Chunks]]) -> Opened:
         await self._close_chunks()
-        self._chunks = await call()
-        return self._chunks.opened
+        self._chunks = chunks = await call()
+        if isinstance(chunks, PushedChunks):
+            chunks.listen(self._note_arrival)
+            self._pushed = chunks
+        return chunks.opened
 
     async def _without_chunks(self, call: Callable[[], Awaitable[T]]) -> T:
         await self._close_chunks()
@@ -182,8 +265,10 @@ class Reader:
     async def _close_chunks(self) -> None:
         if self._chunks is not None:
             await self._chunks.aclose()
-            self._chunks = None
+            self._chunks = self._pushed = None
 
     def _look_at_head(self, chunk: bytes, frames: list[Frame]) -> None:
+        if self._stats.first_byte_after is None:
+            self._stats.first_byte_after = self._stats.last_byte_after
         self.has_frames = bool(frames)
         self.body_head = b"" if frames else (self.body_head + chunk)[:BODY_HEAD_BYTES]

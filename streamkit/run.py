@@ -6,7 +6,8 @@ time, so that a slow handler slows the reading, and the network's own flow contr
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextvars import Context, copy_context
 from functools import partial
 from types import SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, cast
@@ -27,6 +28,7 @@ from streamkit.dispatch.table import Table
 from streamkit.driving import Driver
 from streamkit.errors import UsageError
 from streamkit.events import Event, ItemEvent, OutputItemAdded, OutputItemDone
+from streamkit.in_place import within
 from streamkit.items import OutputItem
 from streamkit.iteration import EventIterator, EventsOf, Supply, Tap
 from streamkit.limits import Limits
@@ -263,12 +265,7 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         if self._dispatched is not None and self._stream.ending is None:
             raise UsageError("the run is dispatching already: give all handlers to one dispatch, or use run.on(...)")
         self._use_handlers(handlers)
-        try:
-            await self._driver.to_end()
-            outcome = await self._ended()
-        except BaseException as error:
-            await self._abandon(error)
-            raise
+        outcome = await self._in_own_context(self._dispatch)
         # What concludes the run has made it of this class.
         return cast("Response_co", finished(outcome))
 
@@ -317,8 +314,7 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
     async def outcome(self) -> Outcome:
         """Read the stream to its end and return how it ended; raises nothing for what server or network did."""
         self._ensure_entered()
-        await self._driver.to_end()
-        return await self._ended()
+        return await self._in_own_context(self._to_end)
 
     async def __aenter__(self) -> Self:
         self._entered = True
@@ -342,6 +338,22 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
     def _ensure_entered(self) -> None:
         if not self._entered and self._stream.ending is None:
             raise UsageError("enter the run first: async with client.stream(...) as run")
+
+    async def _in_own_context(self, call: Callable[[Context], Coroutine[object, object, Outcome]]) -> Outcome:
+        """Make a call in a copy of the caller's context, in which handlers can be called while the call waits."""
+        context = copy_context()
+        return await within(context, call(context))
+
+    async def _dispatch(self, context: Context) -> Outcome:
+        try:
+            return await self._to_end(context)
+        except BaseException as error:
+            await self._abandon(error)
+            raise
+
+    async def _to_end(self, context: Context) -> Outcome:
+        await self._driver.to_end(context)
+        return await self._ended()
 
     async def _next_for(self, tap: Tap) -> Delivery | None:
         self._ensure_entered()

@@ -1,6 +1,7 @@
 """What a run reads: anything that opens to chunks of bytes."""
 
-from typing import Protocol, Self
+from collections.abc import Callable
+from typing import Protocol, Self, runtime_checkable
 
 from streamkit.cursor import Cursor
 from streamkit.outcome import Opened
@@ -28,6 +29,26 @@ class Chunks(Protocol):
 
     async def aclose(self) -> None:
         """Give up everything that is held; may be called at any time, and more than once."""
+        ...
+
+
+@runtime_checkable
+class PushedChunks(Chunks, Protocol):
+    """Chunks that tell when bytes have come, so that these can be worked on there and then, and no task is woken up."""
+
+    def take(self) -> bytes | None:
+        """Return what has come and was not taken: ``b""`` where that is nothing, ``None`` where the bytes have ended.
+
+        Raises:
+            TransportError: they were cut off.
+        """
+        ...
+
+    def listen(self, came: Callable[[], None]) -> None:
+        """From now on, have the event loop call a function whenever there may be something to take, or the bytes end.
+
+        Who is called takes until there is nothing: one call may stand for much.
+        """
         ...
 
 

@@ -90,14 +90,6 @@ class RunStats:
             return 0.0
         return self.last_byte_after - self.first_byte_after
 
-    def received(self, size: int, after: float) -> None:
-        """Count a chunk."""
-        if self.first_byte_after is None:
-            self.first_byte_after = after
-        self.last_byte_after = after
-        self.chunks += 1
-        self.bytes += size
-
 
 _COUNTS = (
     *("chunks", "bytes", "events", "keepalives", "gaps", "text_characters"),

@@ -129,6 +129,8 @@ class EventStream:
 
     Attributes:
         unwanted: the wire names of deltas that nobody listens to, and that need not be decoded therefore.
+        deliver: if it is set, called when events are at hand while a task waits in ``fill``, and in its place; true
+            where it has taken and delivered all of them, and that task can wait on.
         opened: what the other side said when the source was last opened.
         ending: how the response ended; ``None`` as long as it goes on.
         late_frames: how many frames came after the end.
@@ -149,6 +151,7 @@ class EventStream:
         translator: Callable[[], Translator] | None = None,
     ) -> None:
         self.unwanted: frozenset[str] = frozenset()
+        self.deliver: Callable[[], bool] | None = None
         self.opened: Opened | None = None
         self.ending: Outcome | None = None
         self.late_frames = 0
@@ -176,8 +179,9 @@ class EventStream:
         self._delay = 0.0
         # Notices, and the end of the response where one of them comes before it.
         self._notices: list[Notice | Event] = []
-        self._frames: Iterator[Frame] = iter(())
-        self._upcoming: Iterator[Event] = iter(())
+        # Frames of the last read, the next one last, and events that come before them.
+        self._frames: list[Frame] = []
+        self._upcoming: Iterator[Event] | None = None
         self._reported: ErrorDetail | None = None
         self._events_before_restart = 0
 
@@ -188,20 +192,33 @@ class EventStream:
             self._catch_up()
         return self._accumulator
 
-    def take(self) -> Event | Notice | None:
+    # Long, for it is run for every event, and each function that it called would be, too.
+    def take(self) -> Event | Notice | None:  # noqa: C901, PLR0912
         """Return the next of what is at hand, folded into the response; ``None`` where a call of ``fill`` is needed."""
         if self._notices:
             return self._take_notice()
         try:
-            for event in self._upcoming:
+            while True:
+                if self._upcoming is not None:
+                    event = next(self._upcoming, None)
+                    if event is None:
+                        self._upcoming = None
+                        continue
+                elif not self._frames:
+                    return None
+                elif self._translator is not None:
+                    self._upcoming = iter(self._translator.feed(self._frames.pop()))
+                    continue
+                elif self._frames[-1].event in self.unwanted and self._defer():
+                    continue
+                else:
+                    event = self._decode(self._frames.pop())
                 if self._deferred:
                     self._add_behind_deferred(event)
                     break
                 if self._cursor.advance(event):
                     self._accumulator.add(event)
                     break
-            else:
-                return None
         except StreamkitError as error:
             self._recover_or_end(error)
             return None
@@ -222,7 +239,7 @@ class EventStream:
         if self.ending is not None:
             return
         if self._reader is None:
-            self._reader = Reader(self._timeouts, self._limits, self.stats)
+            self._reader = Reader(self._timeouts, self._limits, self.stats, self._work)
         try:
             await self._step()
         except Interrupted:
@@ -313,34 +330,54 @@ class EventStream:
         frames = await reader.read()
         if frames is None:
             self._upcoming = iter(self._last_events(reader))
-            return
-        self._frames = iter(frames)
-        self._upcoming = self._events()
+        elif frames:
+            self._take_up(frames)
 
-    def _events(self) -> Iterator[Event]:
-        """Return the events of the frames at hand, to be made one by one."""
-        if self._translator is not None:
-            return chain.from_iterable(map(self._translator.feed, self._frames))
-        if self._may_defer and self.unwanted and not self._cursor.is_replaying:
-            return self._decoded()
-        return map(self._decode, self._frames)
+    def _work(self) -> bool:
+        """Read and deliver in the place of the task that waits in ``_read``; true where that can wait on."""
+        reader, step, stats = self._wire, self._step, self.stats
+        if self.deliver is None:
+            return False
+        while chunk := reader.take():
+            handled = stats.handler_seconds
+            frames = reader.frames_of(chunk)
+            if frames:
+                self._take_up(frames)
+                if not self.deliver() or self.ending is not None or self._step is not step:
+                    return False
+                if stats.first_text_after is None:
+                    self._note_times()
+            reader.wait_on(stats.handler_seconds - handled)
+        return chunk is not None
 
-    def _decoded(self) -> Iterator[Event]:
-        """Yield the events of the frames at hand, but for the deltas that nobody listens to."""
-        stats, limit = self.stats, self._limits.max_undecoded_bytes
-        for frame in self._frames:
-            name, data, _, _ = frame
-            if name in self.unwanted and (_MARKS[name] in data or _SPACED_MARKS[name] in data):
-                stats.events += 1
-                self._unread += 1
-                if name == _TEXT:
-                    self._accumulator.has_text = True
-                self._deferred.append(frame)
-                self._deferred_bytes += FRAME_BYTES + len(data)
-                if self._deferred_bytes > limit:
-                    self._catch_up()
-            else:
-                yield self._decode(frame)
+    def _take_up(self, frames: list[Frame]) -> None:
+        frames.reverse()
+        self._frames = frames
+
+    def _defer(self) -> bool:
+        """Put off the decoding of the next frames, as far as nobody wants such deltas; tell whether there are any."""
+        if not self._may_defer or self._cursor.is_replaying:
+            return False
+        frames, deferred, unwanted = self._frames, self._deferred, self.unwanted
+        before, size, most = len(frames), self._deferred_bytes, self._limits.max_undecoded_bytes
+        while frames:
+            name, data, _, _ = frame = frames[-1]
+            if name not in unwanted or not (_MARKS[name] in data or _SPACED_MARKS[name] in data):
+                break
+            if name == _TEXT:
+                self._accumulator.has_text = True
+            deferred.append(frame)
+            size += FRAME_BYTES + len(data)
+            del frames[-1]
+            if size > most:
+                break
+        count = before - len(frames)
+        self.stats.events += count
+        self._unread += count
+        self._deferred_bytes = size
+        if size > most:
+            self._catch_up()
+        return count > 0
 
     def _add_behind_deferred(self, event: Event) -> None:
         self._cursor.advance_past_unread(event, self._unread)

@@ -23,12 +23,9 @@ class Watchdog:
     ``asyncio.timeout`` would set and cancel a timer for each chunk. Here the timer stays, and when it fires looks
     whether a clock has really run out; a wait costs two readings of the time.
 
-    Attributes:
-        ended_at: the time at which the last wait ended.
     """
 
     def __init__(self, clocks: Clocks) -> None:
-        self.ended_at = 0.0
         self._clocks = clocks
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
@@ -60,8 +57,16 @@ class Watchdog:
             raise await self._end_of_wait(self._reason, task, cancellations, failure)
         finally:
             self._waiting = None
-            self.ended_at = ended_at = self._time()
-            self._clocks.received(ended_at)
+            self._clocks.received(self._time())
+
+    def keep_watch(self, now: float) -> None:
+        """Watch on where nothing need be waited for.
+
+        Raises:
+            ClockExpired: a clock ran out while nobody waited.
+        """
+        if self._timer is None:
+            self._set_timer(now)
 
     def interrupt(self) -> None:
         """End the current wait, if there is one, with ``Interrupted``."""
@@ -84,8 +89,7 @@ class Watchdog:
         assert task is not None
         now = self._time()
         self._clocks.waiting(now)
-        if self._timer is None:
-            self._set_timer(now)
+        self.keep_watch(now)
         self._waiting = task
         self._reason = None
         return task

@@ -50,6 +50,7 @@ FLOORS = {
     "watchdog": 5,
     "stage": 5,
     "alternation": 5,
+    "in_place": 5,
     "tools": 9,
     "iteration": 6,
     "waiting": 7,

@@ -38,6 +38,18 @@ async def test_frames_come_as_chunks_complete_them() -> None:
     await made.close()
 
 
+async def test_bytes_are_counted_with_the_time_of_the_first_and_the_last() -> None:
+    made = await opened(ScriptedSource(b": a\n\n", CREATED, b"\n"))
+    times = []
+    while await made.read() is not None:
+        times.append(made._stats.last_byte_after)
+    stats = made._stats
+    assert (stats.chunks, stats.bytes) == (3, len(CREATED) + 6)
+    assert (stats.first_byte_after, stats.last_byte_after) == (times[0], times[-1])
+    assert times == sorted(times)
+    await made.close()
+
+
 async def test_the_head_of_a_body_is_kept_until_a_frame_comes() -> None:
     made = await opened(ScriptedSource(b": a\n\n", b"x" * BODY_HEAD_BYTES, b"\n\n", CREATED))
     heads = []

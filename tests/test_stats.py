@@ -5,13 +5,6 @@ import pytest
 from streamkit.stats import RunStats
 
 
-def test_bytes_are_counted_with_the_time_of_the_first_and_the_last() -> None:
-    stats = RunStats()
-    for size, after in ((10, 1.0), (20, 2.0), (5, 4.0)):
-        stats.received(size, after)
-    assert (stats.chunks, stats.bytes, stats.first_byte_after, stats.last_byte_after) == (3, 35, 1.0, 4.0)
-
-
 def test_a_pace_needs_time() -> None:
     assert (RunStats().events_per_second, RunStats().text_characters_per_second) == (None, None)
     at_once = RunStats(first_byte_after=1, first_text_after=2, last_byte_after=2, events=5, text_characters=9)

@@ -8,7 +8,7 @@ from functools import partial
 from inspect import isawaitable
 from time import perf_counter
 from types import CoroutineType
-from typing import Any, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 from streamkit.context import Run
 from streamkit.dispatch.handler import Handler
@@ -27,6 +27,18 @@ REMEMBERED_FAILURES = 64
 """How many exceptions are known again on their way through middleware, so that nobody is asked twice about one."""
 
 _COROUTINE: Any = CoroutineType
+
+
+class Rest(NamedTuple):
+    """What is left to do for a subject: a handler that must be waited for, and those behind it."""
+
+    steps: Sequence[Step]
+    position: int
+    """Of the handler that must be waited for."""
+    subject: Delivery
+    began: float
+    """When it was called."""
+    wait: Callable[[], Awaitable[object]]
 
 
 class Deliveries:
@@ -54,6 +66,8 @@ class Deliveries:
         self._run = run
         self._stats = stats
         self._max_blocking_seconds = max_blocking_seconds
+        # What takes no longer is neither the longest nor too long.
+        self._notable_seconds = 0.0
         self._notices: deque[Notice] = deque()
         self._blocking: set[str] = set()
         self._disabled: set[object] = set()
@@ -63,7 +77,7 @@ class Deliveries:
     @property
     def is_unsettled(self) -> bool:
         """Whether there is something for ``settle`` to do."""
-        return bool(self._notices or self.lanes)
+        return bool(self._notices or self.lanes.workers)
 
     async def deliver(self, subject: Delivery) -> None:
         """Hand an event, notice or outcome over to lanes, then call the other handlers, each awaited before the next.
@@ -76,43 +90,65 @@ class Deliveries:
             self.lanes.hand_over(lane, subject)
         await self.call(route.inline, subject)
 
-    # One long function, for it is run for every event, and each function that it called would be, too.
-    async def call(self, steps: Sequence[Step], subject: Delivery) -> None:  # noqa: C901
+    async def call(self, steps: Sequence[Step], subject: Delivery) -> None:
         """Call handlers with a subject; raises as ``deliver``."""
+        rest = self.begin(steps, subject)
+        while rest is not None:
+            rest = await self.go_on(rest)
+
+    # One long function, for it is run for every event, and each function that it called would be, too.
+    def begin(self, steps: Sequence[Step], subject: Delivery) -> "Rest | None":
+        """Call handlers with a subject until one must be waited for; return what is left then, for ``go_on``."""
         run, stats, disabled, now = self._run, self._stats, self._disabled, perf_counter()
-        for step in steps:
+        for position, step in enumerate(steps):
             if isinstance(step, Chain):
-                await self._through(step)(cast("Event", subject))
-                now = perf_counter()
-                continue
+                return Rest(steps, position, subject, now, partial(self._through(step), cast("Event", subject)))
             if disabled and step.identity in disabled:
                 continue
-            began, waited = now, False
+            began = now
             try:
                 result: Any = step.call(subject, run) if step.takes_run else step.call(subject)
                 if type(result) is _COROUTINE:
-                    # The first step is made here, and not by ``await``, to tell work in the loop from waiting.
+                    # The first step is made here, and not by ``await``: mostly it is the only one.
                     try:
                         yielded: object = result.send(None)
                     except StopIteration:
                         pass
                     else:
-                        waited = True
                         note_step = partial(self._note_blocking, step, subject)
                         note_step(perf_counter() - began)
-                        await resume(result, yielded, note_step)
+                        return Rest(steps, position, subject, began, partial(resume, result, yielded, note_step))
                 elif result is not None and isawaitable(result):
-                    waited = True
-                    await result
+                    return Rest(steps, position, subject, began, partial(_wait_for, result))
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is raised again where nobody wants it
-                await self._face(error, step, subject)
+                return Rest(steps, position, subject, began, partial(_raise, error))
             now = perf_counter()
             seconds = now - began
             stats.handler_seconds += seconds
-            if seconds > stats.longest_handler_seconds:
-                stats.longest_handler_seconds, stats.longest_handler = seconds, step.name
-            if seconds > self._max_blocking_seconds and not waited:
+            if seconds > self._notable_seconds:
+                self._note_time(step, seconds)
                 self._note_blocking(step, subject, seconds)
+        return None
+
+    async def go_on(self, rest: "Rest") -> "Rest | None":
+        """Wait for the handler that must be waited for, then call those behind it as ``begin`` does.
+
+        Raises:
+            Exception: what a handler raised and nobody swallowed, with a note saying where.
+        """
+        steps, position, subject, began, wait = rest
+        step = steps[position]
+        if isinstance(step, Chain):
+            await wait()
+        else:
+            try:
+                await wait()
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is raised again where nobody wants it
+                await self._face(error, step, subject)
+            seconds = perf_counter() - began
+            self._stats.handler_seconds += seconds
+            self._note_time(step, seconds)
+        return self.begin(steps[position + 1 :], subject)
 
     def note(self, notice: Notice) -> None:
         """Have a notice told when the stream has nothing at hand, or ends."""
@@ -205,12 +241,26 @@ class Deliveries:
     def _hooks(self) -> list[Handler]:
         return [step for step in self.table[HandlerFailed].inline if isinstance(step, Handler)]
 
+    def _note_time(self, handler: Handler, seconds: float) -> None:
+        stats = self._stats
+        if seconds > stats.longest_handler_seconds:
+            stats.longest_handler_seconds, stats.longest_handler = seconds, handler.name
+            self._notable_seconds = min(seconds, self._max_blocking_seconds)
+
     def _note_blocking(self, handler: Handler, subject: Delivery, seconds: float) -> None:
         if seconds <= self._max_blocking_seconds or handler.name in self._blocking:
             return
         self._blocking.add(handler.name)
         logger.warning("the handler %s kept the event loop busy for %.3f s", handler.name, seconds)
         self._notices.append(HandlerBlocked(handler=handler.name, event=subject, seconds=seconds))
+
+
+async def _wait_for(result: Awaitable[object]) -> None:
+    await result
+
+
+async def _raise(error: BaseException) -> NoReturn:
+    raise error
 
 
 def _failure(raised: BaseException, handler: str) -> Exception:

@@ -129,12 +129,10 @@ class Lanes:
         self._handle = handle
         self._stop = stop
         self._is_released = False
-        self._workers: dict[object, list[Worker]] = {}
+        self.workers: dict[object, list[Worker]] = {}
+        """Those of each lane that was handed anything, by its identity."""
         self.full: list[Worker] = []
         """Those for which ``make_room`` has to wait before more is handed over."""
-
-    def __bool__(self) -> bool:
-        return bool(self._workers)
 
     def hand_over(self, lane: Lane, subject: Delivery) -> None:
         """Put a subject into a lane's queue; where one is ``full`` then, ``make_room`` before the next.
@@ -145,9 +143,9 @@ class Lanes:
         """
         if self._is_released:
             return
-        workers = self._workers.get(lane.identity)
+        workers = self.workers.get(lane.identity)
         if workers is None:
-            workers = self._workers[lane.identity] = [
+            workers = self.workers[lane.identity] = [
                 Worker(lane, self._handle, self._note_failure) for _ in range(lane.concurrency)
             ]
         worker = workers[_hash_of_key(lane, subject) % len(workers) if len(workers) > 1 else 0]
@@ -228,7 +226,7 @@ class Lanes:
         await asyncio.gather(*others, return_exceptions=True)
 
     def _all(self) -> Iterator[Worker]:
-        for workers in self._workers.values():
+        for workers in self.workers.values():
             yield from workers
 
     def _note_failure(self, error: BaseException) -> None:

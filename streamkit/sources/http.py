@@ -4,7 +4,7 @@ import os
 import ssl
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -27,6 +27,7 @@ from streamkit.errors import (
 from streamkit.failures import from_body, request_id, shown
 from streamkit.outcome import Opened
 from streamkit.response import Response
+from streamkit.sources.listener import Listener
 
 ERROR_BODY_BYTES = 64 * 1024
 """How much of the body of an error is read."""
@@ -168,6 +169,8 @@ class HttpChunks:
         )
         self._response = response
         self._content = response.content
+        self._listener: Listener | None = None
+        self._taken = 0
 
     def __aiter__(self) -> Self:
         return self
@@ -177,17 +180,51 @@ class HttpChunks:
             chunk = await self._content.readany()
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
             # RuntimeError is what aiohttp raises for a connection that was closed before this read.
-            raise ConnectionLost(f"the connection to {self.opened.url} was lost: {_reason(error)}") from error
+            raise self._lost(error) from error
         if not chunk:
             raise StopAsyncIteration
         return chunk
 
+    def take(self) -> bytes | None:
+        """Return what has come and was not taken: ``b""`` where that is nothing, ``None`` where the bytes have ended.
+
+        Raises:
+            ConnectionLost: the connection broke off before the end.
+        """
+        content, listener = self._content, self._listener
+        if content.total_bytes > self._taken:
+            try:
+                chunk = content.read_nowait()
+            except (aiohttp.ClientError, OSError) as error:
+                raise self._lost(error) from error
+            self._taken += len(chunk)
+            return chunk
+        if listener is not None and not listener.is_over:
+            return b""
+        if content.is_eof():
+            return None
+        # Where its session was closed, the content is not told.
+        cause = content.exception() or ConnectionError("it was closed on this side")
+        raise self._lost(cause) from cause
+
+    def listen(self, came: Callable[[], None]) -> None:
+        """From now on, have a function called whenever there may be something to take."""
+        connection = self._response.connection
+        # None where all has come already.
+        if connection is not None and connection.transport is not None:
+            self._listener = Listener(connection.transport, self._content, came)
+
     async def aclose(self) -> None:
         """Give the connection back if its answer was read to the end, else close it."""
+        if self._listener is not None:
+            self._listener.stop()
         if self._content.at_eof():
             await self._response.release()
         else:
             self._response.close()
+
+    def _lost(self, error: BaseException) -> ConnectionLost:
+        return ConnectionLost(f"the connection to {self.opened.url} was lost: {_reason(error)}")
 
 
 async def _head_of(response: aiohttp.ClientResponse) -> bytes:
@@ -248,7 +285,7 @@ def _connect_error(error: Exception, url: URL, timeouts: Timeouts) -> StreamkitE
     return ConnectFailed(message, url=str(url))
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(inner, ConnectionError) and inner.errno:
         return os.strerror(inner.errno)

@@ -1,0 +1,58 @@
+"""Work done in the place of a task that waits: as that task and in its context, but without waking it up."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from types import coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Place:
+    """The place of a task while it waits: what is done there is done as that task, in a context.
+
+    Whoever asks for the current task gets that one, as ``asyncio.timeout`` and anyio's scopes need it. asyncio provides
+    for this under "Task lifetime support" in its chapter on extending it.
+
+    Args:
+        task: the task.
+        context: the context that it runs in; nobody may be in it while the task waits.
+    """
+
+    def __init__(self, task: "asyncio.Task[object]", context: Context) -> None:
+        self._task = task
+        self._loop = task.get_loop()
+        self._run = context.run
+
+    def take(self, work: Callable[[], bool]) -> bool:
+        """Do work in the task's place and return what it gives; false where another task is running just now."""
+        try:
+            asyncio._enter_task(self._loop, self._task)
+        except RuntimeError:
+            return False
+        try:
+            return self._run(work)
+        finally:
+            asyncio._leave_task(self._loop, self._task)
+
+
+@coroutine
+def within(context: Context, started: Coroutine[object, object, T]) -> Generator[object, object, T]:
+    """Await a coroutine so that each of its steps runs in a context, which is free for others while it waits."""
+    resume: Callable[[Any], object] = started.send
+    value: object = None
+    while True:
+        try:
+            yielded = context.run(resume, value)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        try:
+            value = yield yielded
+            resume = started.send
+        except GeneratorExit:
+            context.run(started.close)
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is meant for the coroutine
+            resume, value = started.throw, error
