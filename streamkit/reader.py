@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import anyio
 
@@ -23,11 +23,6 @@ BODY_HEAD_BYTES = 64 * 1024
 """How much of a body without any frame is kept, to find out what it is instead of an event stream."""
 LINGER_SECONDS = 0.1
 """How long to wait, after the response has ended, for the server to close: then the connection can be used again."""
-
-
-def count_late(frames: Iterable[Frame]) -> int:
-    """Count frames that came after the end; ``[DONE]``, with which some servers say goodbye, is none."""
-    return sum(frame.data != b"[DONE]" for frame in frames)
 
 
 class Reader:
@@ -86,8 +81,10 @@ class Reader:
         self.body_head = b""
         return self.opened
 
-    async def read(self) -> list[Frame] | None:
-        """Wait for bytes and return the frames they complete, perhaps none; ``None`` where the bytes have ended.
+    async def read(self) -> list[bytes] | None:
+        """Wait for bytes and return the blocks they complete, perhaps none; ``None`` where the bytes have ended.
+
+        Each block is for ``frame_of``, in this order, or for nobody.
 
         Raises:
             TransportError: the bytes were cut off, or a clock ran out.
@@ -95,12 +92,12 @@ class Reader:
             Interrupted: ``interrupt`` was called meanwhile.
         """
         chunk = await (self._pull() if self._pushed is None else self._take_or_wait(self._pushed))
-        return self.frames_of(chunk) if chunk else None if chunk is None else []
+        return self.blocks_of(chunk) if chunk else None if chunk is None else []
 
     def take(self) -> bytes | None:
         """Return the bytes at hand: ``b""`` for none, ``None`` where they have ended, which ``read`` will find.
 
-        For ``work``, which does what their frames ask for, calls ``wait_on``, and then this again.
+        For ``work``, which does what the ``blocks_of`` these ask for, calls ``wait_on``, and then this again.
 
         Raises:
             TransportError: the bytes were cut off.
@@ -112,8 +109,8 @@ class Reader:
             self._clocks.received(self._time())
         return chunk
 
-    def frames_of(self, chunk: bytes) -> list[Frame]:
-        """Return the frames that bytes complete.
+    def blocks_of(self, chunk: bytes) -> list[bytes]:
+        """Return the blocks that bytes complete, as ``read`` does.
 
         Raises:
             FrameTooLarge, ResponseTooLarge: a limit is passed.
@@ -124,10 +121,19 @@ class Reader:
         stats.bytes += len(chunk)
         if stats.bytes > self._limits.max_response_bytes:
             raise ResponseTooLarge(self._limits.max_response_bytes)
-        frames = self._decoder.feed(chunk)
+        blocks = self._decoder.split(chunk)
         if not self.has_frames:
-            self._look_at_head(chunk, frames)
-        return frames
+            self._look_at_head(chunk, blocks)
+        return blocks
+
+    def frame_of(self, block: bytes) -> Frame | None:
+        """Return the frame of a block, if it has data."""
+        return self._decoder.parse(block)
+
+    def count_late(self, blocks: Iterable[bytes]) -> int:
+        """Count frames that came after the end; ``[DONE]``, with which some servers say goodbye, is none."""
+        frames = [self.frame_of(block) for block in blocks]
+        return sum(frame is not None and frame.data != b"[DONE]" for frame in frames)
 
     def wait_on(self, seconds: float) -> None:
         """Tell the clocks that what was taken is done, after so many seconds, and more is waited for."""
@@ -238,8 +244,8 @@ class Reader:
             return late
         with anyio.move_on_after(LINGER_SECONDS):
             try:
-                while (frames := await self.read()) is not None:
-                    late += count_late(frames)
+                while (blocks := await self.read()) is not None:
+                    late += self.count_late(blocks)
             except StreamkitError:
                 pass  # The response is whole; how its connection ends changes nothing any more.
         return late
@@ -253,9 +259,10 @@ class Reader:
     async def _replace_chunks(self, call: Callable[[], Awaitable[Chunks]]) -> Opened:
         await self._close_chunks()
         self._chunks = chunks = await call()
-        if isinstance(chunks, PushedChunks):
-            chunks.listen(self._note_arrival)
-            self._pushed = chunks
+        # No isinstance(): of a protocol it takes longer than all the rest of this.
+        if hasattr(chunks, "listen"):
+            self._pushed = cast("PushedChunks", chunks)
+            self._pushed.listen(self._note_arrival)
         return chunks.opened
 
     async def _without_chunks(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -267,8 +274,8 @@ class Reader:
             await self._chunks.aclose()
             self._chunks = self._pushed = None
 
-    def _look_at_head(self, chunk: bytes, frames: list[Frame]) -> None:
+    def _look_at_head(self, chunk: bytes, blocks: list[bytes]) -> None:
         if self._stats.first_byte_after is None:
             self._stats.first_byte_after = self._stats.last_byte_after
-        self.has_frames = bool(frames)
-        self.body_head = b"" if frames else (self.body_head + chunk)[:BODY_HEAD_BYTES]
+        self.has_frames = any(self.frame_of(block) for block in blocks)
+        self.body_head = b"" if self.has_frames else (self.body_head + chunk)[:BODY_HEAD_BYTES]

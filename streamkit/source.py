@@ -1,7 +1,7 @@
 """What a run reads: anything that opens to chunks of bytes."""
 
 from collections.abc import Callable
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, Self
 
 from streamkit.cursor import Cursor
 from streamkit.outcome import Opened
@@ -32,7 +32,6 @@ class Chunks(Protocol):
         ...
 
 
-@runtime_checkable
 class PushedChunks(Chunks, Protocol):
     """Chunks that tell when bytes have come, so that these can be worked on there and then, and no task is woken up."""
 

@@ -61,10 +61,19 @@ class Decoder:
         self._name = "message"
 
     def feed(self, chunk: bytes) -> list[Frame]:
-        """Take the next bytes of the stream and return the frames they complete.
+        """Take the next bytes of the stream and return the frames they complete; raises as ``split``."""
+        frames: list[Frame] = []
+        for block in self.split(chunk):
+            frame = self.parse(block)
+            if frame is not None:
+                frames.append(frame)
+        return frames
+
+    def split(self, chunk: bytes) -> list[bytes]:
+        """Take the next bytes of the stream and return the blocks they complete, each for ``parse``, in this order.
 
         Raises:
-            FrameTooLarge: an event passes ``max_event_bytes``. Frames completed before it are returned first, the
+            FrameTooLarge: an event passes ``max_event_bytes``. Blocks completed before it are returned first, the
                 error is raised by the call after; the stream cannot be read further.
         """
         if self._too_large:
@@ -79,15 +88,24 @@ class Decoder:
             start = len(pending) - 1
             pending += chunk
             if pending.find(b"\n\n", start) < 0:
-                return self._check_limit([])
+                return self._check_limit([]) if len(pending) > self._limit else []
             chunk = bytes(pending)
             pending.clear()
         blocks = chunk.split(b"\n\n")
         rest = blocks.pop()
         if rest:
             pending += rest
-        frames = self._parse(blocks)
-        return self._check_limit(frames) if pending or self._too_large else frames
+        return self._check_limit(blocks) if len(chunk) > self._limit else blocks
+
+    def parse(self, block: bytes) -> Frame | None:
+        """Return the frame of a block; ``None`` where it has no data, as with comments."""
+        # Nearly every frame of the Responses API is `event: NAME` and one line of data.
+        head, found, data = block.partition(b"\ndata: ")
+        if found and _LF not in data and (head == self._head or self._is_event_line(head)):
+            # What `Frame(...)` does, without a call of Python's own. The type of `__new__` is open in typeshed.
+            fields = (self._name, data, self.last_event_id, None)
+            return tuple.__new__(Frame, fields)  # pyright: ignore[reportUnknownMemberType]
+        return self._parse_lines(block)
 
     def flush(self) -> Frame | None:
         """End the stream and return the last, unterminated block as a frame, if it has data.
@@ -125,34 +143,20 @@ class Decoder:
         self._pending.clear()
         return head.removeprefix(_BOM)
 
-    def _check_limit(self, frames: list[Frame]) -> list[Frame]:
-        pending = self._pending
-        if not self._too_large and len(pending) > self._limit:
-            self._too_large = len(pending) - pending.endswith(b"\n") > self._limit
-        if self._too_large:
-            pending.clear()
-            if not frames:
-                raise FrameTooLarge(self._limit)
-        return frames
-
-    def _parse(self, blocks: list[bytes]) -> list[Frame]:
-        frames: list[Frame] = []
-        limit = self._limit
-        for block in blocks:
+    def _check_limit(self, blocks: list[bytes]) -> list[bytes]:
+        pending, limit = self._pending, self._limit
+        for position, block in enumerate(blocks):
             if len(block) > limit:
                 self._too_large = True
+                del blocks[position:]
                 break
-            # Nearly every frame of the Responses API is `event: NAME` and one line of data.
-            head, found, data = block.partition(b"\ndata: ")
-            if found and _LF not in data and (head == self._head or self._is_event_line(head)):
-                # What `Frame(...)` does, without a call of Python's own. The type of `__new__` is open in typeshed.
-                fields = (self._name, data, self.last_event_id, None)
-                frames.append(tuple.__new__(Frame, fields))  # pyright: ignore[reportUnknownMemberType]
-                continue
-            frame = self._parse_lines(block)
-            if frame is not None:
-                frames.append(frame)
-        return frames
+        if len(pending) - pending.endswith(b"\n") > limit:
+            self._too_large = True
+        if self._too_large:
+            pending.clear()
+            if not blocks:
+                raise FrameTooLarge(limit)
+        return blocks
 
     def _is_event_line(self, head: bytes) -> bool:
         """Tell whether a frame begins with the event's name alone, and remember which one it is."""

@@ -31,7 +31,7 @@ from streamkit.events import (
 from streamkit.failures import from_detail
 from streamkit.limits import Limits
 from streamkit.outcome import Cancelled, Notice, Opened, Outcome, Reconnecting, Restarted
-from streamkit.reader import Reader, count_late
+from streamkit.reader import Reader
 from streamkit.recovery import Plan, Poll, Recovery, Reopen, Restart
 from streamkit.response import ErrorDetail, Response
 from streamkit.source import Background, Source
@@ -48,10 +48,14 @@ CANCEL_SECONDS = 3.0
 
 DELTA_TYPES = frozenset(name for name, model in EVENTS.items() if issubclass(model, DeltaEvent))
 """The wire names of all deltas."""
-# What the data of a delta holds, the way servers write JSON: without spaces, or with one behind a colon. What the data
-# says decides; where it says something else than the frame, it must be looked at.
-_MARKS = {name: b'"type":"%s"' % name.encode() for name in DELTA_TYPES}
-_SPACED_MARKS = {name: b'"type": "%s"' % name.encode() for name in DELTA_TYPES}
+# What the frame of a delta begins with, and what its data holds the way servers write JSON: without spaces, or with one
+# behind a colon. What the data says decides; where it says something else than the frame, it must be looked at.
+_HEADS = {b"event: %s" % name.encode(): name for name in DELTA_TYPES}
+_MARKS = {name: (b'"type":"%s"' % name.encode(), b'"type": "%s"' % name.encode()) for name in DELTA_TYPES}
+# Both at once, as most servers write them: one look at a block, where there would be three.
+_BEGINNINGS = {
+    name: tuple(b"event: %s\ndata: {%s" % (name.encode(), mark) for mark in marks) for name, marks in _MARKS.items()
+}
 _TEXT = next(name for name, model in EVENTS.items() if model is OutputTextDelta)
 FRAME_BYTES = 128
 """What a frame takes in memory, roughly, besides its data."""
@@ -158,10 +162,10 @@ class EventStream:
         self.stats = RunStats()
         self._accumulator = Accumulator()
         # In place of decoding: deltas that nobody listens to, as they came, and the events that followed them.
-        self._deferred: list[Frame | Event] = []
+        self._deferred: list[bytes | Event] = []
         self._deferred_bytes = 0
         self._unread = 0
-        self._may_defer = decode is decode_leniently
+        self._may_defer = decode is decode_leniently and translator is None
         self._make_translator = translator
         self._translator: Translator | None = None
         self._source = source
@@ -179,8 +183,8 @@ class EventStream:
         self._delay = 0.0
         # Notices, and the end of the response where one of them comes before it.
         self._notices: list[Notice | Event] = []
-        # Frames of the last read, the next one last, and events that come before them.
-        self._frames: list[Frame] = []
+        # Blocks of the last read, the next one last, and events that come before them.
+        self._blocks: list[bytes] = []
         self._upcoming: Iterator[Event] | None = None
         self._reported: ErrorDetail | None = None
         self._events_before_restart = 0
@@ -204,15 +208,17 @@ class EventStream:
                     if event is None:
                         self._upcoming = None
                         continue
-                elif not self._frames:
+                elif not self._blocks:
                     return None
-                elif self._translator is not None:
-                    self._upcoming = iter(self._translator.feed(self._frames.pop()))
-                    continue
-                elif self._frames[-1].event in self.unwanted and self._defer():
-                    continue
                 else:
-                    event = self._decode(self._frames.pop())
+                    block = self._blocks.pop()
+                    frame = self._wire.frame_of(block)
+                    if frame is None or (frame.event in self.unwanted and self._defer(block)):
+                        continue
+                    if self._translator is not None:
+                        self._upcoming = iter(self._translator.feed(frame))
+                        continue
+                    event = self._decode(frame)
                 if self._deferred:
                     self._add_behind_deferred(event)
                     break
@@ -266,7 +272,7 @@ class EventStream:
         self.stats.gaps = self._cursor.gaps
         reader.note_end()
         try:
-            self.late_frames += count_late(self._frames)
+            self.late_frames += reader.count_late(reversed(self._blocks))
             if self._accumulator.ended:
                 self.late_frames += await reader.drain()
         finally:
@@ -327,11 +333,11 @@ class EventStream:
         reader.note_progress()
         if self.stats.first_text_after is None:
             self._note_times()
-        frames = await reader.read()
-        if frames is None:
+        blocks = await reader.read()
+        if blocks is None:
             self._upcoming = iter(self._last_events(reader))
-        elif frames:
-            self._take_up(frames)
+        elif blocks:
+            self._take_up(blocks)
 
     def _work(self) -> bool:
         """Read and deliver in the place of the task that waits in ``_read``; true where that can wait on."""
@@ -340,9 +346,9 @@ class EventStream:
             return False
         while chunk := reader.take():
             handled = stats.handler_seconds
-            frames = reader.frames_of(chunk)
-            if frames:
-                self._take_up(frames)
+            blocks = reader.blocks_of(chunk)
+            if blocks:
+                self._take_up(blocks)
                 if not self.deliver() or self.ending is not None or self._step is not step:
                     return False
                 if stats.first_text_after is None:
@@ -350,34 +356,48 @@ class EventStream:
             reader.wait_on(stats.handler_seconds - handled)
         return chunk is not None
 
-    def _take_up(self, frames: list[Frame]) -> None:
-        frames.reverse()
-        self._frames = frames
+    def _take_up(self, blocks: list[bytes]) -> None:
+        blocks.reverse()
+        self._blocks = blocks
 
-    def _defer(self) -> bool:
-        """Put off the decoding of the next frames, as far as nobody wants such deltas; tell whether there are any."""
+    def _defer(self, first: bytes) -> bool:
+        """Put off the decoding of a block, and of those behind it, as far as they are deltas that nobody wants."""
         if not self._may_defer or self._cursor.is_replaying:
             return False
-        frames, deferred, unwanted = self._frames, self._deferred, self.unwanted
-        before, size, most = len(frames), self._deferred_bytes, self._limits.max_undecoded_bytes
-        while frames:
-            name, data, _, _ = frame = frames[-1]
-            if name not in unwanted or not (_MARKS[name] in data or _SPACED_MARKS[name] in data):
-                break
-            if name == _TEXT:
-                self._accumulator.has_text = True
-            deferred.append(frame)
-            size += FRAME_BYTES + len(data)
-            del frames[-1]
+        blocks, size, most = self._blocks, self._deferred_bytes, self._limits.max_undecoded_bytes
+        blocks.append(first)
+        beginnings: tuple[bytes, ...] = ()
+        count = 0
+        for block in reversed(blocks):
+            if not block.startswith(beginnings):
+                name = self._unwanted_delta(block)
+                if name is None:
+                    break
+                beginnings = _BEGINNINGS[name]
+                if name == _TEXT:
+                    self._accumulator.has_text = True
+            count += 1
+            size += FRAME_BYTES + len(block)
             if size > most:
                 break
-        count = before - len(frames)
-        self.stats.events += count
-        self._unread += count
+        if not count:
+            blocks.pop()
+            return False
+        self._deferred += blocks[: -count - 1 : -1]
+        del blocks[-count:]
         self._deferred_bytes = size
+        self._unread += count
+        self.stats.events += count
         if size > most:
             self._catch_up()
-        return count > 0
+        return True
+
+    def _unwanted_delta(self, block: bytes) -> str | None:
+        """Return the wire name of a block that is a delta that nobody wants, as can be told without decoding it."""
+        head, _, data = block.partition(b"\ndata: ")
+        name = _HEADS.get(head)
+        is_unwanted = name in self.unwanted and any(mark in data for mark in _MARKS[name])
+        return name if is_unwanted else None
 
     def _add_behind_deferred(self, event: Event) -> None:
         self._cursor.advance_past_unread(event, self._unread)
@@ -394,8 +414,10 @@ class EventStream:
     def _catch_up(self) -> None:
         deferred, self._deferred, self._deferred_bytes, self._unread = self._deferred, [], 0, 0
         for entry in deferred:
-            if isinstance(entry, Frame):
-                entry = self._decode(entry)  # noqa: PLW2901 - the same event, looked at
+            if isinstance(entry, bytes):
+                frame = self._wire.frame_of(entry)
+                assert frame is not None
+                entry = self._decode(frame)  # noqa: PLW2901 - the same event, looked at
                 self._cursor.note_read_late(entry)
             self._accumulator.add(entry)
 

@@ -7,8 +7,7 @@ import pytest
 from streamkit import Limits, Timeouts
 from streamkit.cursor import Cursor
 from streamkit.errors import ClockExpired, ConnectionLost, ResponseTooLarge, UsageError
-from streamkit.reader import BODY_HEAD_BYTES, Reader, count_late
-from streamkit.sse import Frame
+from streamkit.reader import BODY_HEAD_BYTES, Reader
 from streamkit.stats import RunStats
 from streamkit.watchdog import Interrupted
 from tests.scripted import CREATED, HELLO, ScriptedSource
@@ -27,8 +26,8 @@ async def opened(source: ScriptedSource, limits: Limits | None = None, timeouts:
     return made
 
 
-def test_a_farewell_is_not_late() -> None:
-    assert count_late([Frame(data=b"{}"), Frame(data=b"[DONE]"), Frame(data=b"")]) == 2
+async def test_a_farewell_is_not_late() -> None:
+    assert reader().count_late([b"data: {}", b"data: [DONE]", b": a comment", b"data:"]) == 2
 
 
 async def test_frames_come_as_chunks_complete_them() -> None:

@@ -27,6 +27,7 @@ REMEMBERED_FAILURES = 64
 """How many exceptions are known again on their way through middleware, so that nobody is asked twice about one."""
 
 _COROUTINE: Any = CoroutineType
+_DONE = object()
 
 
 class Rest(NamedTuple):
@@ -109,12 +110,10 @@ class Deliveries:
             try:
                 result: Any = step.call(subject, run) if step.takes_run else step.call(subject)
                 if type(result) is _COROUTINE:
-                    # The first step is made here, and not by ``await``: mostly it is the only one.
-                    try:
-                        yielded: object = result.send(None)
-                    except StopIteration:
-                        pass
-                    else:
+                    # The first step is made here, and not by ``await``: mostly it is the only one. ``next`` needs no
+                    # StopIteration, unlike ``send``.
+                    yielded: object = next(result.__await__(), _DONE)
+                    if yielded is not _DONE:
                         note_step = partial(self._note_blocking, step, subject)
                         note_step(perf_counter() - began)
                         return Rest(steps, position, subject, began, partial(resume, result, yielded, note_step))
