@@ -1,5 +1,8 @@
 """The client: one server that speaks Responses or Chat Completions, and the runs that its responses are."""
 
+# To evaluate the annotations would be to make a model of every `ParsedResponse[...]`.
+from __future__ import annotations
+
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -102,7 +105,7 @@ class Client:
         state: State | None = None,
         stages: Sequence[Stage] = (),
         api: ApiName = "responses",
-        text_format: "TypeForm[Parsed] | None" = None,
+        text_format: TypeForm[Parsed] | None = None,
         tools: Sequence[AnyTool] | None = None,
         max_rounds: int = 8,
         max_parallel_tools: int = 8,
@@ -187,7 +190,7 @@ class Client:
         record: str | os.PathLike[str] | None = None,
         state: State | None = None,
         stages: Sequence[Stage] = (),
-        text_format: "TypeForm[Parsed] | None" = None,
+        text_format: TypeForm[Parsed] | None = None,
         tools: Sequence[AnyTool] | None = None,
         max_rounds: int = 8,
         max_parallel_tools: int = 8,
@@ -256,7 +259,7 @@ class Client:
         state: State | None = None,
         stages: Sequence[Stage] = (),
         api: ApiName | None = None,
-        text_format: "TypeForm[Parsed] | None" = None,
+        text_format: TypeForm[Parsed] | None = None,
         **request: object,
     ) -> StreamRun[State, ParsedResponse[Parsed]]:
         """Prepare a run that gets from a recording what the recorded run got from the server; nothing is sent.
@@ -309,7 +312,7 @@ class Client:
         state: State | None = None,
         stages: Sequence[Stage] = (),
         api: ApiName = "responses",
-        text_format: "TypeForm[Parsed] | None" = None,
+        text_format: TypeForm[Parsed] | None = None,
         tools: Sequence[AnyTool] | None = None,
         max_rounds: int = 8,
         max_parallel_tools: int = 8,
@@ -388,7 +391,7 @@ class Client:
     def __repr__(self) -> str:
         return f"Client(base_url={self.base_url!r})"
 
-    def _api(self, extra_headers: Mapping[str, str] | None, timeouts: Timeouts | None) -> "ResponsesApi":
+    def _api(self, extra_headers: Mapping[str, str] | None, timeouts: Timeouts | None) -> ResponsesApi:
         headers = {**self._headers, **(extra_headers or {})}
         self._check_key(headers)
         return ResponsesApi(self._open_session(), self.base_url, headers, timeouts or self.timeouts)
@@ -483,7 +486,7 @@ def _is_local(host: str) -> bool:
     return host in {"localhost", "::1"} or host.startswith("127.") or host.endswith(".localhost")
 
 
-def _output_of(text_format: "TypeForm[Parsed] | None") -> OutputType[Parsed] | None:
+def _output_of(text_format: TypeForm[Parsed] | None) -> OutputType[Parsed] | None:
     return None if text_format is None else output_type(text_format)
 
 

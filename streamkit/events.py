@@ -31,9 +31,6 @@ _no_logprobs = cast("Callable[[], list[Logprob]]", list)
 class Event(Model):
     """Base of all events; register for it to see everything."""
 
-    # A stream uses a dozen of these classes: each is built when it is first used, which halves the import.
-    model_config = ConfigDict(defer_build=True)
-
     type: str
     sequence_number: int | None = None
     synthetic: bool = Field(default=False, exclude=True, repr=False)

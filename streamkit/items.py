@@ -4,10 +4,10 @@ Models are thin: nearly every field is optional and unknown fields are kept, bec
 An object that fits no model comes through as `UnknownItem`, `UnknownPart` or `UnknownAnnotation`.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Annotated, Literal, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, JsonValue, SkipValidation
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, JsonValue
 from pydantic_core import CoreSchema, core_schema
 
 T = TypeVar("T")
@@ -25,6 +25,14 @@ class NullAs:
         return core_schema.union_schema([handler(source), null], mode="left_to_right")
 
 
+class _AsItCame:
+    """Marks a field that takes any value, and whose type pydantic need not look at."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Accept everything."""
+        return core_schema.any_schema()
+
+
 def _text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
@@ -37,7 +45,7 @@ ListOf = Annotated[list[T], NullAs(list)]
 Text = Annotated[str, NullAs(str)]
 
 # What comes from a JSON parser is JSON, and a second look at it would cost more than the rest of the model.
-Json = Annotated[JsonValue, SkipValidation]
+Json = Annotated[JsonValue, _AsItCame()]
 JsonObject = dict[str, Json]
 
 # The unknown models accept any object, so that not even these fields may fail them.
@@ -52,11 +60,34 @@ ItemStatus = Literal[
 class Model(BaseModel):
     """Base of everything the wire carries: immutable, with fields it does not know kept in ``model_extra``."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", serialize_by_alias=True, validate_by_name=True)
+    # To build a class takes longer than to define it, and a program uses few of them: each waits for its first use.
+    model_config = ConfigDict(
+        frozen=True, extra="allow", serialize_by_alias=True, validate_by_name=True, defer_build=True
+    )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler, /) -> CoreSchema:
+        """Build the models in the fields first: pydantic would build them anew for each model that holds them."""
+        if not cls.__pydantic_complete__:
+            for model in _models_in(*(field.annotation for field in cls.model_fields.values())):
+                model.model_rebuild()
+        return handler(source)
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        # What holds it may be written in Rust, where pydantic can build nothing (its issue 7713).
+        self.model_rebuild()
+        super().__setstate__(state)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
         """Show what was sent, and leave out the many fields that were not."""
         return [(name, value) for name, value in super().__repr_args__() if value is not None]
+
+
+def _models_in(*annotations: object) -> Iterator[type[Model]]:
+    for annotation in annotations:
+        if isinstance(annotation, type) and issubclass(annotation, Model):
+            yield annotation
+        yield from _models_in(*get_args(annotation))
 
 
 class FileCitation(Model):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, overload
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from streamkit.errors import UsageError
 
@@ -37,7 +37,7 @@ class ToolCall:
     """The remote MCP server that a call waits for approval of; ``None`` for tools that run here."""
 
 
-_CALLS = TypeAdapter(tuple[ToolCall, ...])
+_CALLS = TypeAdapter(tuple[ToolCall, ...], config=ConfigDict(defer_build=True))
 
 
 class Ledger(Sequence[ToolCall]):

@@ -31,7 +31,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
-    RootModel,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -58,7 +57,7 @@ class PartialModel(BaseModel):
     for the whole answer.
     """
 
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, protected_namespaces=(), defer_build=True)
 
     if TYPE_CHECKING:
 
@@ -175,7 +174,7 @@ def without_wrapping(annotation: object) -> object:
     while True:
         if get_origin(core) is Annotated:
             core = get_args(core)[0]
-        elif _is_model(core, RootModel):
+        elif _is_model(core) and core.__pydantic_root_model__:
             core = core.model_fields["root"].annotation
         elif is_alias(core):
             core = core.__value__
@@ -197,11 +196,11 @@ def is_list(type_: object) -> bool:
 def has_fields(type_: object) -> bool:
     """Tell whether a type is a model, a dataclass or a ``TypedDict``."""
     core: Any = get_origin(type_) or type_
-    return _is_model(core, BaseModel) or dataclasses.is_dataclass(core) or _is_typed_dict(core)
+    return _is_model(core) or dataclasses.is_dataclass(core) or _is_typed_dict(core)
 
 
-def _is_model(type_: object, base: type[BaseModel]) -> bool:
-    return isinstance(type_, type) and issubclass(type_, base)
+def _is_model(type_: object) -> bool:
+    return isinstance(type_, type) and issubclass(type_, BaseModel)
 
 
 def _is_typed_dict(type_: Any) -> bool:

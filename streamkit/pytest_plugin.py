@@ -3,6 +3,9 @@
 It is loaded by every pytest of an environment that has streamkit, so that what needs time to load waits for its use.
 """
 
+# To evaluate the annotations would be to make a model of every `ParsedResponse[...]`.
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -39,13 +42,13 @@ class ServerOfTest:
         url: the base URL to give to a client.
     """
 
-    def __init__(self, server: "LocalServer", portal: "BlockingPortal") -> None:
+    def __init__(self, server: LocalServer, portal: BlockingPortal) -> None:
         self.url = server.url
         self._server = server
         self._portal = portal
 
     @property
-    def requests(self) -> "list[RecordedRequest]":
+    def requests(self) -> list[RecordedRequest]:
         """The requests received so far, the oldest first."""
         return self._portal.call(lambda: self._server.requests)
 
@@ -61,7 +64,7 @@ class CassetteOfTest:
 
     def stream(
         self,
-        client: "Client",
+        client: Client,
         *,
         timeouts: Timeouts | None = None,
         retry: Retry | Literal["default"] | None = "default",
@@ -70,7 +73,7 @@ class CassetteOfTest:
         state: State | None = None,
         stages: Sequence[Stage] = (),
         api: ApiName = "responses",
-        text_format: "TypeForm[Parsed] | None" = None,
+        text_format: TypeForm[Parsed] | None = None,
         **request: object,
     ) -> StreamRun[State, ParsedResponse[Parsed]]:
         """Do what ``client.stream`` does, and record it; or replay what was recorded, as fast as possible.

@@ -1,5 +1,8 @@
 """Structured output: a type is asked for, and the outcome carries the answer as a value of it."""
 
+# To evaluate the annotations would be to make a model of every `ParsedResponse[...]`.
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Generic, TypeVar, cast
@@ -77,6 +80,8 @@ def _parsed(
     # What was read from the wire once is not validated again.
     own = {"parsed": parsed, "partial": partial, "parse_error": parse_error}
     fields: dict[str, Any] = {**dict(response), **own}
+    # As nothing is validated, this may be the first: see `Model.__setstate__`.
+    ParsedResponse.model_rebuild()
     return cast("ParsedResponse[T]", ParsedResponse.model_construct(response.model_fields_set, **fields))
 
 

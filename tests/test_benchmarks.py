@@ -58,7 +58,7 @@ def test_every_measurement_gives_figures_of_streamkit(rows: Callable[[Effort], l
 
 
 def test_a_figure_is_measured_in_a_process_of_its_own() -> None:
-    figure = processes.measure(processes.Job(importing.milliseconds, {"module": "json"}))
+    figure = processes.measure(processes.Job(importing.milliseconds, {"statement": "import json"}))
     assert figure is not None
     assert figure > 0
 

@@ -1,5 +1,7 @@
 """Items, parts and annotations: known shapes become models, and every other object comes through whole."""
 
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +25,7 @@ from streamkit.items import (
     UrlCitation,
     WebSearchCall,
 )
+from tests.interpreters import in_fresh_interpreter
 
 ITEM: TypeAdapter[OutputItem] = TypeAdapter(OutputItem)
 PART: TypeAdapter[ContentPart] = TypeAdapter(ContentPart)
@@ -118,3 +121,41 @@ def test_a_field_whose_wire_name_is_a_keyword_keeps_that_name() -> None:
     call = FunctionCall.model_validate_json('{"type": "function_call", "async": true}')
     assert call.async_ is True
     assert call.model_dump(exclude_unset=True) == {"type": "function_call", "async": True}
+
+
+UNBUILT = """
+from pydantic import BaseModel
+import streamkit.client
+from streamkit.events import ResponseCreated
+from streamkit.items import Item, OutputText
+from streamkit.response import Response
+
+def below(base):
+    for model in base.__subclasses__():
+        yield from (model, *below(model))
+
+assert not [model for model in below(BaseModel) if "streamkit" in model.__module__ and model.__pydantic_complete__]
+ResponseCreated(response=Response())
+assert all(model.__pydantic_complete__ for model in (Response, OutputText, *Item.__subclasses__()))
+"""
+
+
+def test_models_are_built_with_the_first_that_holds_them_and_not_on_import() -> None:
+    in_fresh_interpreter(UNBUILT)
+
+
+MESSAGE = Message.model_validate({"type": "message", "content": [{"type": "output_text", "text": "Hello"}]})
+UNVALIDATED = {
+    "pickled": f"import pickle; model = pickle.loads({pickle.dumps(MESSAGE)!r})",
+    "concluded": """
+from streamkit import Completed, Response
+from streamkit.structured import Conclusion
+model = Conclusion(None)(Completed(response=Response())).response
+""",
+}
+
+
+@pytest.mark.parametrize("make", UNVALIDATED.values(), ids=UNVALIDATED)
+def test_a_model_that_was_never_validated_is_built_and_can_be_written_within_others(make: str) -> None:
+    written = "import pydantic_core; assert model.__pydantic_complete__; pydantic_core.to_json([model])"
+    in_fresh_interpreter(f"{make}\n{written}")

@@ -3,6 +3,8 @@
 import ast
 import importlib
 import inspect
+import pydoc
+import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 import streamkit
 from streamkit.client import Client
+from tests.interpreters import in_fresh_interpreter
 from tests.paths import ROOT
 
 NAMES = {
@@ -26,6 +29,7 @@ NAMES = {
 }
 
 FILES = sorted((ROOT / "streamkit").rglob("*.py"))
+MODULES_WITHIN = {".".join(path.relative_to(ROOT / "streamkit").with_suffix("").parts) for path in FILES}
 TREES = {str(path.relative_to(ROOT)): ast.parse(path.read_text("utf-8")) for path in FILES}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -42,8 +46,55 @@ def test_a_star_import_gives_all_of_them() -> None:
     assert namespace.keys() - {"__builtins__"} == NAMES
 
 
-def test_the_client_is_found_though_it_is_imported_on_first_use() -> None:
+def imports_for_checkers() -> dict[str, str | None]:
+    """Return the names that ``streamkit`` has for type checkers, with the modules they come from."""
+    blocks = [node for node in TREES["streamkit/__init__.py"].body if isinstance(node, ast.If)]
+    (block,) = [block for block in blocks if isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"]
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: node.module for node in imports for alias in node.names}
+
+
+def test_what_checkers_see_is_what_there_is() -> None:
+    assert imports_for_checkers() == vars(streamkit)["_MODULES"]
+    assert imports_for_checkers().keys() == NAMES
+
+
+def test_importing_streamkit_alone_loads_nothing_else() -> None:
+    code = "import sys; before = {*sys.modules}; import streamkit; print(*{*sys.modules} - before)"
+    loaded = {name.split(".")[0] for name in in_fresh_interpreter(code).split()}
+    assert not loaded - sys.stdlib_module_names - {"streamkit"}
+
+
+def test_a_name_is_found_though_it_is_imported_on_first_use() -> None:
     assert streamkit.Client is Client
+    assert vars(streamkit)["Client"] is Client
+
+
+def test_all_names_are_listed_and_described() -> None:
+    assert set(dir(streamkit)) >= NAMES | {"__all__", "__doc__", "__version__"}
+    text = pydoc.plain(pydoc.render_doc(streamkit))
+    assert not [name for name in NAMES if name not in text]
+
+
+def test_no_module_has_the_name_of_something_public() -> None:
+    # Importing such a module would put it in the place of the name.
+    assert not NAMES & {name.partition(".")[0] for name in MODULES_WITHIN}
+
+
+FUNCTION_OR_MODULE = """
+import importlib, sys
+importlib.import_module({first!r})
+import streamkit
+for package, name in ("dispatch", "on"), ("tools", "tool"):
+    module = importlib.import_module(f"streamkit.{{package}}.{{name}}")
+    assert callable(getattr(streamkit, name))
+    assert getattr(streamkit, name) is getattr(getattr(streamkit, package), name) is getattr(module, name)
+"""
+
+
+@pytest.mark.parametrize("first", ["streamkit.dispatch.on", "streamkit.tools.tool", "streamkit.run"])
+def test_a_function_is_never_hidden_by_the_module_it_is_in(first: str) -> None:
+    in_fresh_interpreter(FUNCTION_OR_MODULE.format(first=first))
 
 
 def test_other_names_are_missed_as_in_any_module() -> None:

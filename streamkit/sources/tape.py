@@ -26,7 +26,8 @@ VERSION = 1
 class Line(BaseModel):
     """One line of a cassette. Fields that are not known here are ignored, so that notes can be added by hand."""
 
-    model_config = ConfigDict(frozen=True)
+    # Few programs read or write cassettes, and all that have a client import this.
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     def encode(self) -> bytes:
         """Return the line as it stands in the file, without its line break."""
