@@ -1,5 +1,7 @@
 """Fixtures that every test may use, and settings of all tests."""
 
+import gc
+
 import pytest
 from hypothesis import settings
 
@@ -11,3 +13,9 @@ settings.load_profile("streamkit")
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+def pytest_collection_finish() -> None:
+    """Have collections of garbage, of which many tests ask for one, leave out what all tests need to the end."""
+    gc.collect()
+    gc.freeze()

@@ -6,9 +6,11 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -16,6 +18,8 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from streamkit.cli import main
 from streamkit.cli.meter import Meter
 from streamkit.cli.screen import LiveScreen
+from streamkit.client import Client
+from streamkit.cursor import Retry
 from streamkit.errors import ConnectionLost
 from streamkit.events import OutputTextDelta
 from streamkit.outcome import Opened, Reconnecting
@@ -25,6 +29,8 @@ from streamkit.testing import SCENARIOS, LocalServer, play
 from streamkit.testing.sending import encode_event
 from tests.scripted import BEFORE_END, HELLO
 from tests.wire_server import WireServer, answer
+
+Process: TypeAlias = "subprocess.Popen[bytes]"
 
 FAST = ("--tokens-per-second", "0")
 # A shell that starts tests in the background has them ignore ctrl-C, and children inherit that.
@@ -113,6 +119,25 @@ def streamkit(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     return CommandLine(capsys)
+
+
+@pytest.fixture
+def tries_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamkit.cli.commands.Client", partial(Client, retry=Retry(first_delay=0)))
+
+
+@pytest.fixture
+def type_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes], None]]:
+    """Have standard input be a pipe that holds what is typed in, and no more."""
+    reading, writing = os.pipe()
+    with open(reading, encoding="utf-8") as stdin, open(writing, "wb") as keyboard:
+        monkeypatch.setattr(sys, "stdin", stdin)
+
+        def type_in(text: bytes) -> None:
+            keyboard.write(text)
+            keyboard.close()
+
+        yield type_in
 
 
 @pytest.fixture(scope="module")
@@ -259,13 +284,15 @@ def test_a_chat_is_asked_recorded_and_replayed(streamkit: CommandLine, server: L
 
 
 @pytest.mark.parametrize("by_pipe", [False, True], ids=["file", "pipe"])
-def test_a_saved_chat_is_replayed_where_its_api_is_named(tmp_path: Path, *, by_pipe: bool) -> None:
+def test_a_saved_chat_is_replayed_where_its_api_is_named(
+    streamkit: CommandLine, type_in: Callable[[bytes], None], tmp_path: Path, *, by_pipe: bool
+) -> None:
     path = tmp_path / "chat.sse"
     chunks = b'data: {"id":"c","choices":[{"delta":{"content":"Hello"}}]}\n\n', b"data: [DONE]\n\n"
     path.write_bytes(b"".join(chunks))
-    command = [*COMMAND, "replay", "--api", "chat", "-" if by_pipe else str(path)]
-    done = subprocess.run(command, input=path.read_bytes(), capture_output=True, check=False, timeout=60)
-    assert (done.returncode, done.stdout) == (0, b"Hello\n")
+    type_in(path.read_bytes())
+    ended = streamkit("replay", "--api", "chat", "-" if by_pipe else str(path))
+    assert (ended.code, ended.output) == (0, "Hello\n")
 
 
 def test_a_background_response_is_taken_up_by_another_process(streamkit: CommandLine, server: LocalServer) -> None:
@@ -282,6 +309,7 @@ def test_a_background_response_is_taken_up_by_another_process(streamkit: Command
     assert len(rest.output) < len(whole.output)
 
 
+@pytest.mark.usefixtures("tries_again_at_once")
 def test_a_response_that_begins_anew_says_so(streamkit: CommandLine, server: LocalServer) -> None:
     to_server = ("--base-url", server.url)
     whole = streamkit("run", "hi", "--model", "any", "--background", *to_server)
@@ -306,16 +334,20 @@ def test_replay_of_a_stream_that_breaks_off_shows_what_came(streamkit: CommandLi
     assert complaint == "streamkit: the stream ended after 5 events without saying how the response ended"
 
 
-def test_replay_reads_standard_input() -> None:
-    done = subprocess.run([*COMMAND, "replay", "-"], input=saved("text"), capture_output=True, check=False, timeout=60)
-    assert done.returncode == 0
-    assert done.stdout.startswith("You said: “Hello”".encode())
+def test_replay_reads_standard_input(streamkit: CommandLine, type_in: Callable[[bytes], None]) -> None:
+    type_in(saved("text"))
+    ended = streamkit("replay", "-")
+    assert ended.code == 0
+    assert ended.output.startswith("You said: “Hello”")
 
 
-def test_standard_input_that_is_no_event_stream_is_one_line() -> None:
-    done = subprocess.run([*COMMAND, "replay", "-"], input=b"<html>", capture_output=True, check=False, timeout=60)
-    assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr == b"streamkit: - holds no event stream\n"
+def test_standard_input_that_is_no_event_stream_is_one_line(
+    streamkit: CommandLine, type_in: Callable[[bytes], None]
+) -> None:
+    type_in(b"<html>")
+    ended = streamkit("replay", "-")
+    assert (ended.code, ended.output) == (1, "")
+    assert ended.errors == "streamkit: - holds no event stream\n"
 
 
 @pytest.mark.parametrize(
@@ -434,6 +466,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.usefixtures("tries_again_at_once")
 @pytest.mark.parametrize(("arguments", "complaint"), FAILURES.values(), ids=FAILURES)
 def test_a_failure_is_one_line_that_says_what_to_check(
     streamkit: CommandLine, arguments: tuple[str, ...], complaint: str
@@ -461,6 +494,7 @@ REFUSALS = {
 }
 
 
+@pytest.mark.usefixtures("tries_again_at_once")
 @pytest.mark.parametrize(("refusal", "complaint"), REFUSALS.values(), ids=REFUSALS)
 def test_a_refusal_is_one_line_that_says_what_to_check(
     streamkit: CommandLine, wire: WireServer, refusal: bytes, complaint: str
@@ -511,7 +545,33 @@ def test_without_rich_one_line_says_what_to_install(streamkit: CommandLine, monk
     assert re.fullmatch(r"streamkit: .*pip install 'streamkit\[cli\]'\n", ended.errors)
 
 
-def interrupted(process: "subprocess.Popen[bytes]") -> tuple[int, bytes, bytes]:
+SLOWLY = ("--tokens-per-second", "2")
+COMMANDS = {
+    "run": ("demo", *SLOWLY),
+    "another run": ("demo", *SLOWLY),
+    "replay": ("replay", "-"),
+    "server": ("serve", "--port", "0", "--faults", "no-answer;first=1, cut-after-events=9;connection=1"),
+}
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[dict[str, Process]]:
+    """Every command, started together: most of their time is that of the interpreter's start."""
+    pipe = subprocess.PIPE
+    reading, writing = os.pipe()
+    with os.fdopen(reading), os.fdopen(writing, "wb", buffering=0) as keyboard:
+        keyboard.write(b"".join(BEFORE_END))
+        started = {
+            name: subprocess.Popen([*COMMAND, *arguments], bufsize=0, stdin=reading, stdout=pipe, stderr=pipe)
+            for name, arguments in COMMANDS.items()
+        }
+        yield started
+        for process in started.values():
+            process.kill()
+            process.communicate(timeout=60)
+
+
+def interrupted(process: Process) -> tuple[int, bytes, bytes]:
     """Press ctrl-C once the process has written something, and wait for its end."""
     assert process.stdout is not None
     first = process.stdout.read(1)
@@ -520,55 +580,42 @@ def interrupted(process: "subprocess.Popen[bytes]") -> tuple[int, bytes, bytes]:
     return process.returncode, first + rest, errors
 
 
-def started(*arguments: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
-    pipe = subprocess.PIPE
-    return subprocess.Popen([*COMMAND, *arguments], bufsize=0, stdin=stdin, stdout=pipe, stderr=pipe)
-
-
-def test_ctrl_c_ends_a_run_and_the_summary_says_so() -> None:
-    code, output, errors = interrupted(started("demo", "--tokens-per-second", "20"))
+def test_ctrl_c_ends_a_run_and_the_summary_says_so(processes: dict[str, Process]) -> None:
+    code, output, errors = interrupted(processes["run"])
     assert code == 130
     assert re.fullmatch(rb"A[^\n]*\n", output)
     assert re.fullmatch(r"cancelled · \d+ deltas? · .*\n", errors.decode())
 
 
-def test_ctrl_c_ends_the_server() -> None:
-    code, output, errors = interrupted(started("serve", "--port", "0"))
-    assert code == 130
-    assert re.fullmatch(rb"http://127\.0\.0\.1:[1-9]\d*/v1\n", output)
-    assert b"Traceback" not in errors
-
-
-def test_the_server_misbehaves_as_it_is_told(streamkit: CommandLine) -> None:
-    process = started("serve", "--port", "0", "--faults", "no-answer;first=1, cut-after-events=9;connection=1")
+@pytest.mark.usefixtures("tries_again_at_once")
+def test_the_server_misbehaves_as_it_is_told_until_ctrl_c_ends_it(
+    streamkit: CommandLine, processes: dict[str, Process]
+) -> None:
+    process = processes["server"]
     assert process.stdout is not None
-    try:
-        url = process.stdout.readline().decode().strip()
-        ended = streamkit("run", "hi", "--model", "any", "--background", "--base-url", url)
-    finally:
-        process.kill()
-        process.communicate(timeout=60)
+    url = process.stdout.readline().decode()
+    assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d*/v1\n", url)
+    ended = streamkit("run", "hi", "--model", "any", "--background", "--base-url", url.strip())
     assert ended.code == 0
     assert "attempt 2 follows in " in ended.errors
     assert " · 2 reconnects · " in ended.errors
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (130, b"")
+    assert b"Traceback" not in errors
 
 
-def test_ctrl_c_ends_waiting_for_standard_input() -> None:
-    reading, writing = os.pipe()
-    with os.fdopen(reading), os.fdopen(writing, "wb", buffering=0) as writer:
-        process = started("replay", "-", stdin=reading)
-        writer.write(b"".join(BEFORE_END))
-        assert interrupted(process)[0] == 130
+def test_ctrl_c_ends_waiting_for_standard_input(processes: dict[str, Process]) -> None:
+    assert interrupted(processes["replay"])[0] == 130
 
 
-def test_a_reader_that_leaves_is_no_failure() -> None:
-    process = started("demo", "--tokens-per-second", "100")
+def test_a_reader_that_leaves_is_no_failure(processes: dict[str, Process]) -> None:
+    process = processes["another run"]
     assert process.stdout is not None
     process.stdout.read(1)
     process.stdout.close()
     assert process.stderr is not None
     assert (process.stderr.read(), process.wait(timeout=60)) == (b"", 141)
-    process.stderr.close()
 
 
 def test_on_a_terminal_a_live_line_follows_the_answer() -> None:

@@ -1,14 +1,16 @@
 """Everything that is shown to users runs: the examples, and each Python block of the README and the documentation."""
 
+import asyncio
 import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import fields
 from pathlib import Path
 from subprocess import STDOUT
+from typing import Any
 
 import aiohttp
 import anyio
@@ -48,6 +50,10 @@ SCRIPTS = {
 }
 SERVICES = ("aiohttp_service.py", "fastapi_service.py")
 WITH_LANES = "fastapi_lanes.py"
+AT_ONCE = 4
+"""How many examples run at the same time: most of their time they wait for their model."""
+
+Check = Callable[[str], Coroutine[Any, Any, None]]
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -59,13 +65,7 @@ def python(example: str) -> list[str]:
     return [sys.executable, "-W", "error", str(EXAMPLES / example)]
 
 
-def test_every_example_is_executed() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {*SCRIPTS, *SERVICES, WITH_LANES}
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("example", SCRIPTS)
-async def test_an_example_runs_without_a_key(example: str) -> None:
+async def runs_without_a_key(example: str) -> None:
     done = await anyio.run_process(python(example), env=environment(), check=False)
     assert (done.returncode, done.stderr.decode()) == (0, "")
     for pattern in SCRIPTS[example]:
@@ -100,41 +100,28 @@ async def serving(example: str, **more: str) -> AsyncIterator[Service]:
             await process.wait()
 
 
-@pytest.mark.anyio
-@pytest.mark.parametrize("example", SERVICES)
-async def test_a_service_streams_to_the_browser_and_notices_when_it_leaves(example: str) -> None:
-    async with (
-        LocalServer(scenario="long-text", tokens_per_second=100) as server,
-        serving(example, OPENAI_BASE_URL=server.url) as service,
-        aiohttp.ClientSession() as browser,
-    ):
-        async with browser.get(f"{service.url}/answer", params={"prompt": "Hello"}) as answer:
-            assert answer.headers["content-type"] == "text/plain; charset=utf-8"
-            pieces = [piece async for piece in answer.content.iter_any()]
-        assert b"".join(pieces).startswith(b"A river begins")
-        assert len(pieces) > 100
-        await service.line_with(r"^resp_\w+: Completed$")
-        async with browser.get(f"{service.url}/answer") as answer:
-            await answer.content.readany()
-            answer.close()
-        await service.line_with(r"^resp_\w+: Cancelled$")
+async def serves_the_browser_until_either_side_is_gone(example: str) -> None:
+    async with AsyncExitStack() as model, aiohttp.ClientSession() as browser:
+        server = await model.enter_async_context(LocalServer(scenario="long-text", tokens_per_second=100))
+        async with serving(example, OPENAI_BASE_URL=server.url) as service:
+            async with browser.get(f"{service.url}/answer", params={"prompt": "Hello"}) as answer:
+                assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+                pieces = [piece async for piece in answer.content.iter_any()]
+            assert b"".join(pieces).startswith(b"A river begins")
+            assert len(pieces) > 100
+            await service.line_with(r"^resp_\w+: Completed$")
+            async with browser.get(f"{service.url}/answer") as answer:
+                await answer.content.readany()
+                answer.close()
+            await service.line_with(r"^resp_\w+: Cancelled$")
+            await model.aclose()
+            async with browser.get(f"{service.url}/answer") as answer:
+                assert answer.status == 502
+                assert "The model does not answer." in await answer.text()
+            await service.line_with(r"^no answer: cannot connect to http://127")
 
 
-@pytest.mark.anyio
-@pytest.mark.parametrize("example", SERVICES)
-async def test_a_service_answers_502_where_the_model_does_not_answer(example: str) -> None:
-    async with LocalServer() as server:
-        gone = server.url
-    async with serving(example, OPENAI_BASE_URL=gone) as service, aiohttp.ClientSession() as browser:
-        async with browser.get(f"{service.url}/answer") as answer:
-            assert answer.status == 502
-            assert "The model does not answer." in await answer.text()
-        await service.line_with(r"^no answer: cannot connect to http://127")
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("example", SERVICES)
-async def test_a_service_brings_its_own_server(example: str) -> None:
+async def brings_its_own_server(example: str) -> None:
     async with (
         serving(example) as service,
         aiohttp.ClientSession() as browser,
@@ -143,11 +130,10 @@ async def test_a_service_brings_its_own_server(example: str) -> None:
         assert (await answer.content.readany()).decode().startswith("You")
 
 
-@pytest.mark.anyio
-async def test_a_service_with_a_lane_streams_at_its_pace_and_keeps_all_of_it() -> None:
+async def streams_at_the_pace_of_the_browser_and_keeps_all_of_it(example: str) -> None:
     async with (
         LocalServer(scenario="long-text", tokens_per_second=1000) as server,
-        serving(WITH_LANES, OPENAI_BASE_URL=server.url) as service,
+        serving(example, OPENAI_BASE_URL=server.url) as service,
         aiohttp.ClientSession() as browser,
     ):
         async with browser.get(f"{service.url}/chat", params={"user": "ada"}) as answer:
@@ -165,12 +151,55 @@ async def test_a_service_with_a_lane_streams_at_its_pace_and_keeps_all_of_it() -
         await service.line_with(r"^resp_\w+ of guest: Cancelled")
 
 
-@pytest.fixture
-def model_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+CHECKS: list[tuple[Check, str]] = [
+    *((serves_the_browser_until_either_side_is_gone, example) for example in SERVICES),
+    (streams_at_the_pace_of_the_browser_and_keeps_all_of_it, WITH_LANES),
+    *((runs_without_a_key, example) for example in SCRIPTS),
+    *((brings_its_own_server, example) for example in SERVICES),
+]
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def under_way(anyio_backend: str) -> AsyncIterator[dict[tuple[Check, str], asyncio.Task[None]]]:
+    """All checks, some of them at the same time, whichever of them is waited for."""
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def in_turn(check: Check, example: str) -> None:
+        async with slots:
+            await check(example)
+
+    tasks = {(check, example): asyncio.create_task(in_turn(check, example)) for check, example in CHECKS}
+    yield tasks
+    for task in tasks.values():
+        task.cancel()
+    await asyncio.wait(tasks.values())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("check", "example"), CHECKS, ids=lambda value: getattr(value, "__name__", value))
+async def test_an_example(check: Check, example: str, under_way: dict[tuple[Check, str], asyncio.Task[None]]) -> None:
+    await under_way[check, example]
+
+
+def test_every_example_is_executed() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {example for _, example in CHECKS}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LocalServer]:
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(LocalServer()) as server:
-        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        monkeypatch.setenv("OPENAI_API_KEY", "not needed here")
-        yield
+        yield server
+
+
+@pytest.fixture
+def model_server(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "not needed here")
 
 
 def blocks(path: Path, language: str) -> list[tuple[int, str]]:

@@ -5,6 +5,7 @@ A package is one room: its modules may import each other, but not in a circle.
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.interpreters import in_fresh_interpreter
 from tests.paths import ROOT
+from tests.trees import FILES, TREES
 
 FLOORS = {
     "errors": 0,
@@ -81,19 +83,21 @@ IMPURE_IMPORTS = {
 LONG_FILES = {"events.py", "items.py"}
 MAX_LINES = 600
 
-PACKAGE = ROOT / "streamkit"
-FILES = sorted(PACKAGE.rglob("*.py"))
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
-TREES = {module: ast.parse(path.read_text("utf-8")) for module, path in MODULES.items()}
 
 
 def room_of(module: str) -> str:
     return module.split(".")[1] if "." in module else ""
 
 
-def imports_of(module: str) -> Iterator[str]:
-    """Yield the modules that a module imports, wherever in it the import stands."""
-    for node in ast.walk(TREES[module]):
+@cache
+def imports_of(module: str) -> set[str]:
+    """The modules that a module imports, wherever in it the import stands."""
+    return set(imports_in(module))
+
+
+def imports_in(module: str) -> Iterator[str]:
+    for node in ast.walk(TREES[MODULES[module]]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -108,13 +112,8 @@ def own_imports_of(module: str) -> set[str]:
     return {name for name in imports_of(module) if name.split(".")[0] == "streamkit"}
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_every_module_has_a_floor(module: str) -> None:
-    assert room_of(module) in FLOORS, f"give {module} a floor in {Path(__file__).name}"
-
-
-def test_every_floor_has_its_module() -> None:
-    assert FLOORS.keys() - {"__main__"} <= {room_of(module) for module in MODULES}
+def test_every_module_has_a_floor_and_every_floor_a_module() -> None:
+    assert FLOORS.keys() == {room_of(module) for module in MODULES}, f"name the floors in {Path(__file__).name}"
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -139,7 +138,7 @@ def test_the_modules_of_a_room_import_each_other_in_no_circle(room: str) -> None
 @pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) in PURE])
 def test_a_pure_module_knows_no_outside_world_and_waits_for_nothing(module: str) -> None:
     assert not {name.split(".")[0] for name in imports_of(module)} & IMPURE_IMPORTS
-    for node in ast.walk(TREES[module]):
+    for node in ast.walk(TREES[MODULES[module]]):
         assert not isinstance(node, ast.Await | ast.AsyncFor | ast.AsyncWith), f"line {node.lineno} waits"
         if isinstance(node, ast.AsyncFunctionDef):
             assert is_stub(node), f"line {node.lineno} is more than a protocol's description of what others do"
@@ -151,9 +150,9 @@ def is_stub(function: ast.AsyncFunctionDef) -> bool:
     return all(isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) for line in function.body)
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.name not in LONG_FILES], ids=lambda path: path.stem)
-def test_no_file_is_long(path: Path) -> None:
-    assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES
+def test_no_file_is_long() -> None:
+    lines = {path: len(path.read_text("utf-8").splitlines()) for path in FILES if path.name not in LONG_FILES}
+    assert {path: number for path, number in lines.items() if number > MAX_LINES} == {}
 
 
 LOAD_ALL_BUT_CLIENT = """

@@ -7,6 +7,7 @@ import pydoc
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import streamkit
 from streamkit.client import Client
 from tests.interpreters import in_fresh_interpreter
 from tests.paths import ROOT
+from tests.trees import PACKAGE, TREES
 
 NAMES = {
     *("Client", "Run", "StreamRun", "Response", "Timeouts", "Retry", "Limits"),
@@ -27,10 +29,6 @@ NAMES = {
     *("StreamkitError", "UsageError", "UnfinishedResponse"),
     *("ResponseIncompleteError", "ResponseFailedError", "ResponseCancelledError", "ResponseDisconnectedError"),
 }
-
-FILES = sorted((ROOT / "streamkit").rglob("*.py"))
-MODULES_WITHIN = {".".join(path.relative_to(ROOT / "streamkit").with_suffix("").parts) for path in FILES}
-TREES = {str(path.relative_to(ROOT)): ast.parse(path.read_text("utf-8")) for path in FILES}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Block = ast.Module | ast.ClassDef
@@ -48,7 +46,7 @@ def test_a_star_import_gives_all_of_them() -> None:
 
 def imports_for_checkers() -> dict[str, str | None]:
     """Return the names that ``streamkit`` has for type checkers, with the modules they come from."""
-    blocks = [node for node in TREES["streamkit/__init__.py"].body if isinstance(node, ast.If)]
+    blocks = [node for node in TREES[PACKAGE / "__init__.py"].body if isinstance(node, ast.If)]
     (block,) = [block for block in blocks if isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"]
     imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
     return {alias.name: node.module for node in imports for alias in node.names}
@@ -78,7 +76,7 @@ def test_all_names_are_listed_and_described() -> None:
 
 def test_no_module_has_the_name_of_something_public() -> None:
     # Importing such a module would put it in the place of the name.
-    assert not NAMES & {name.partition(".")[0] for name in MODULES_WITHIN}
+    assert not NAMES & {path.stem for path in PACKAGE.iterdir()}
 
 
 FUNCTION_OR_MODULE = """
@@ -127,9 +125,6 @@ def public_blocks(block: Block, path: str) -> Iterator[tuple[str, Block]]:
             yield from public_blocks(node, f"{path}:{node.name}")
 
 
-BLOCKS = [found for path, tree in TREES.items() for found in public_blocks(tree, path)]
-
-
 def public_functions(block: Block) -> list[Function]:
     return [node for node in block.body if isinstance(node, Function) and is_public(node.name)]
 
@@ -165,21 +160,26 @@ def mentions_any(annotation: ast.expr) -> bool:
     return "Any" in texts or any(isinstance(node, ast.Name) and node.id == "Any" for node in nodes)
 
 
-@pytest.mark.parametrize(("name", "block"), BLOCKS, ids=[name for name, _ in BLOCKS])
-def test_no_public_type_is_any(name: str, block: Block) -> None:
-    lines = [annotation.lineno for annotation in annotations_of(block) if mentions_any(annotation)]
-    assert not lines, f"{name} has Any in lines {lines}"
+@pytest.mark.parametrize("path", TREES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_public_type_is_any(path: Path) -> None:
+    for name, block in public_blocks(TREES[path], path.stem):
+        lines = [annotation.lineno for annotation in annotations_of(block) if mentions_any(annotation)]
+        assert not lines, f"{name} has Any in lines {lines}"
 
 
-@pytest.mark.parametrize(("name", "block"), BLOCKS, ids=[name for name, _ in BLOCKS])
-def test_everything_public_is_explained(name: str, block: Block) -> None:
-    missing = [
+@pytest.mark.parametrize("path", TREES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_everything_public_is_explained(path: Path) -> None:
+    for name, block in public_blocks(TREES[path], path.stem):
+        assert ast.get_docstring(block) or not block.body, f"{name} is not explained"
+        assert unexplained_functions(block) == [], f"{name} has functions that are not explained"
+
+
+def unexplained_functions(block: Block) -> list[str]:
+    return [
         function.name
         for function in public_functions(block)
         if not function.name.startswith("_") and not is_overload(function) and not ast.get_docstring(function)
     ]
-    assert not missing
-    assert ast.get_docstring(block) or not block.body
 
 
 def explained_values(tree: ast.Module) -> set[str]:
