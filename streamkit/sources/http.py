@@ -286,8 +286,14 @@ def _connect_error(error: Exception, url: URL, timeouts: Timeouts) -> StreamkitE
 
 
 def _reason(error: BaseException) -> str:
-    inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    inner = _cause(error)
     if isinstance(inner, ConnectionError) and inner.errno:
         return os.strerror(inner.errno)
     text = inner.strerror if isinstance(inner, OSError) and inner.strerror else str(inner)
     return " ".join(text.split()) or type(error).__name__
+
+
+def _cause(error: BaseException) -> BaseException:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return error.certificate_error
+    return error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
