@@ -5,10 +5,10 @@ are used only where a server sends no output index, for some servers change them
 does not fit is recorded as an anomaly, and placeholders stand in for what was never announced.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any, ClassVar
+from operator import itemgetter
+from typing import Any, ClassVar, cast
 
 from pydantic import ValidationError
 
@@ -50,8 +50,8 @@ class _Place:
             index = (item.indexes(self.before) or [0])[-1]
         return (*self.before, index, *self.after)
 
-    def key(self) -> Callable[[ev.Event], object]:
-        return attrgetter("output_index") if self.index is None else attrgetter("output_index", self.index)
+    def key(self) -> Callable[[Mapping[str, Any]], object]:
+        return itemgetter("output_index") if self.index is None else itemgetter("output_index", self.index)
 
 
 _OUTPUT_TEXT = _Place("message", ("content",), "content_index", ("text",), "output_text")
@@ -187,13 +187,13 @@ class Accumulator:
         model = type(event)
         key = _DELTA_KEYS.get(model)
         if key is not None:
-            # No isinstance(): of a model it costs as much as all the rest.
-            delta: Any = event
-            pieces = self._open_texts.get((model, key(event)))
+            # No isinstance(), and no fields as attributes: of a model these cost as much as all the rest.
+            fields = event.__dict__
+            pieces = self._open_texts.get((model, key(fields)))
             if pieces is None:
-                self._add_delta(delta, _DELTAS[model])
+                self._add_delta(cast("ev.DeltaEvent", event), _DELTAS[model])
             else:
-                pieces.append(delta.delta)
+                pieces.append(fields["delta"])
             return
         fold = self._FOLDS.get(model)
         if fold is not None:
@@ -220,7 +220,7 @@ class Accumulator:
         self._announce_part(event, item, place, path)
         pieces = self._grow(event, item, path, event.delta)
         if pieces is not None and getattr(event, "output_index", None) is not None:
-            self._open_texts[type(event), _DELTA_KEYS[type(event)](event)] = pieces
+            self._open_texts[type(event), _DELTA_KEYS[type(event)](event.__dict__)] = pieces
 
     def _grow(self, event: ev.Event, item: GrowingItem, path: Path, text: str) -> list[str] | None:
         """Append to the text at a path and return its pieces; ``None`` where a done event had closed it."""

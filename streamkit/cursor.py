@@ -59,7 +59,8 @@ class Cursor:
 
         Numbers are compared only after a reconnection: some servers give all events the same one.
         """
-        number = event.sequence_number
+        # Not as an attribute: of a model, that takes as long as all the rest.
+        number: int | None = event.__dict__["sequence_number"]
         if number is not None:
             if self._replayed_up_to is not None:
                 if number <= self._replayed_up_to:

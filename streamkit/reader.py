@@ -32,8 +32,8 @@ class Reader:
         timeouts: the clocks.
         limits: how much to accept.
         stats: where bytes and times are counted.
-        work: called when there may be something to ``take``, while a task waits in ``read``, and in its place; true
-            where that task can wait on.
+        work: called with blocks that bytes complete while a task waits in ``read``, and in its place; true where that
+            task can wait on.
 
     Attributes:
         opened: what the other side said on the last opening; ``None`` before.
@@ -42,7 +42,7 @@ class Reader:
     """
 
     def __init__(
-        self, timeouts: Timeouts, limits: Limits, stats: RunStats, work: Callable[[], bool] = lambda: False
+        self, timeouts: Timeouts, limits: Limits, stats: RunStats, work: Callable[[list[bytes]], bool]
     ) -> None:
         self.opened: Opened | None = None
         self.has_frames = False
@@ -56,7 +56,7 @@ class Reader:
         stats.began_at = time.time()
         self._clocks = Clocks(timeouts, self._began)
         self._watchdog = Watchdog(self._clocks)
-        self._work = work
+        self._work: Callable[[list[bytes]], bool] | None = work
         self._chunks: Chunks | None = None
         self._pushed: PushedChunks | None = None
         self._arrival: asyncio.Future[None] | None = None
@@ -84,7 +84,7 @@ class Reader:
     async def read(self) -> list[bytes] | None:
         """Wait for bytes and return the blocks they complete, perhaps none; ``None`` where the bytes have ended.
 
-        Each block is for ``frame_of``, in this order, or for nobody.
+        Each block is for ``parse``, in this order, or for nobody.
 
         Raises:
             TransportError: the bytes were cut off, or a clock ran out.
@@ -93,21 +93,6 @@ class Reader:
         """
         chunk = await (self._pull() if self._pushed is None else self._take_or_wait(self._pushed))
         return self.blocks_of(chunk) if chunk else None if chunk is None else []
-
-    def take(self) -> bytes | None:
-        """Return the bytes at hand: ``b""`` for none, ``None`` where they have ended, which ``read`` will find.
-
-        For ``work``, which does what the ``blocks_of`` these ask for, calls ``wait_on``, and then this again.
-
-        Raises:
-            TransportError: the bytes were cut off.
-        """
-        assert self._pushed is not None
-        chunk = self._pushed.take()
-        if chunk:
-            self._has_worked = True
-            self._clocks.received(self._time())
-        return chunk
 
     def blocks_of(self, chunk: bytes) -> list[bytes]:
         """Return the blocks that bytes complete, as ``read`` does.
@@ -126,19 +111,15 @@ class Reader:
             self._look_at_head(chunk, blocks)
         return blocks
 
-    def frame_of(self, block: bytes) -> Frame | None:
-        """Return the frame of a block, if it has data."""
-        return self._decoder.parse(block)
+    @property
+    def parse(self) -> Callable[[bytes], Frame | None]:
+        """Returns the frame of a block of this connection, if the block has data."""
+        return self._decoder.parse
 
     def count_late(self, blocks: Iterable[bytes]) -> int:
         """Count frames that came after the end; ``[DONE]``, with which some servers say goodbye, is none."""
-        frames = [self.frame_of(block) for block in blocks]
+        frames = map(self.parse, blocks)
         return sum(frame is not None and frame.data != b"[DONE]" for frame in frames)
-
-    def wait_on(self, seconds: float) -> None:
-        """Tell the clocks that what was taken is done, after so many seconds, and more is waited for."""
-        self.note_progress()
-        self._clocks.waiting(self._clocks.received_at + seconds)
 
     async def rest(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call other than reading and wait for it; of the clocks, only the total one runs meanwhile.
@@ -181,25 +162,52 @@ class Reader:
         return b"" if self._has_worked else pushed.take()
 
     async def _wait_for_arrival(self) -> None:
-        self._arrival = self._loop.create_future()
+        self._arrival = arrival = self._loop.create_future()
         self._has_worked = False
         try:
-            await self._arrival
+            await arrival
         finally:
-            self._arrival = None
+            # Where a handler of the end has had the rest read, that waits for the next one.
+            if self._arrival is arrival:
+                self._arrival = None
 
     def _note_arrival(self) -> None:
-        arrival = self._arrival
+        arrival, watchdog = self._arrival, self._watchdog
         if arrival is None or arrival.done():
             return
+        # While the task's place is taken it does not wait: neither for more bytes, nor to be interrupted.
+        task, watchdog.waiting, self._arrival = watchdog.waiting, None, None
         self._has_worked = False
         try:
-            waits_on = self._work()
+            waits_on = self._work_off()
         except BaseException as error:  # noqa: BLE001 - the task that waits is the one to face it
-            arrival.set_exception(error)
+            # Unless a handler has cancelled it.
+            if not arrival.done():
+                arrival.set_exception(error)
             return
-        if not (waits_on or arrival.done()):
+        if arrival.done():
+            return
+        if waits_on:
+            watchdog.waiting, self._arrival = task, arrival
+        else:
             arrival.set_result(None)
+
+    def _work_off(self) -> bool:
+        """Have all worked on that has come; true where the task can wait on."""
+        pushed, work, clocks, stats = self._pushed, self._work, self._clocks, self._stats
+        if pushed is None or work is None:
+            return False
+        while chunk := pushed.take():
+            self._has_worked = True
+            clocks.received(self._time())
+            before = stats.handler_seconds
+            if not work(self.blocks_of(chunk)):
+                return False
+            self.note_progress()
+            now = clocks.received_at + stats.handler_seconds - before
+            clocks.waiting(now)
+            self._watchdog.keep_watch(now)
+        return chunk is not None
 
     def unterminated(self) -> Frame | None:
         """Return the frame that the end of the bytes cut off before its blank line."""
@@ -240,6 +248,7 @@ class Reader:
     async def drain(self) -> int:
         """Read what follows the end of the response, for a short while, and return how many frames that were."""
         late = 0
+        self._work = None  # What follows the end is only counted.
         if self._chunks is None:
             return late
         with anyio.move_on_after(LINGER_SECONDS):
@@ -277,5 +286,5 @@ class Reader:
     def _look_at_head(self, chunk: bytes, blocks: list[bytes]) -> None:
         if self._stats.first_byte_after is None:
             self._stats.first_byte_after = self._stats.last_byte_after
-        self.has_frames = any(self.frame_of(block) for block in blocks)
+        self.has_frames = any(map(self.parse, blocks))
         self.body_head = b"" if self.has_frames else (self.body_head + chunk)[:BODY_HEAD_BYTES]

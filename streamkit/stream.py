@@ -35,7 +35,7 @@ from streamkit.reader import Reader
 from streamkit.recovery import Plan, Poll, Recovery, Reopen, Restart
 from streamkit.response import ErrorDetail, Response
 from streamkit.source import Background, Source
-from streamkit.sse import Frame
+from streamkit.sse import Decoder, Frame
 from streamkit.stats import RunStats
 from streamkit.synthesis import missing_events
 from streamkit.verdict import server_notice
@@ -179,6 +179,7 @@ class EventStream:
         self._limits = limits or Limits()
         self._decode = decode
         self._reader: Reader | None = None
+        self._parse: Callable[[bytes], Frame | None] = Decoder().parse
         self._step: Callable[[], Awaitable[None]] = self._open
         self._delay = 0.0
         # Notices, and the end of the response where one of them comes before it.
@@ -212,7 +213,7 @@ class EventStream:
                     return None
                 else:
                     block = self._blocks.pop()
-                    frame = self._wire.frame_of(block)
+                    frame = self._parse(block)
                     if frame is None or (frame.event in self.unwanted and self._defer(block)):
                         continue
                     if self._translator is not None:
@@ -267,6 +268,7 @@ class EventStream:
         reader = self._reader
         if reader is None:
             return
+        self.deliver = None  # A handler of the end may be the one to close.
         self._note_times()
         self.stats.text_characters = len(self.accumulator.text)
         self.stats.gaps = self._cursor.gaps
@@ -322,6 +324,7 @@ class EventStream:
 
     async def _open(self) -> None:
         self.opened = await self._wire.open(lambda: self._source.open(self._cursor))
+        self._parse = self._wire.parse
         self._cursor.reconnected()
         self._translator = self._make_translator() if self._make_translator is not None else None
         self._notices.append(self.opened)
@@ -339,22 +342,17 @@ class EventStream:
         elif blocks:
             self._take_up(blocks)
 
-    def _work(self) -> bool:
-        """Read and deliver in the place of the task that waits in ``_read``; true where that can wait on."""
-        reader, step, stats = self._wire, self._step, self.stats
-        if self.deliver is None:
+    def _work(self, blocks: list[bytes]) -> bool:
+        """Deliver what is in blocks, in the place of the task that waits in ``_read``; true where that can wait on."""
+        if not blocks:
+            return True
+        self._take_up(blocks)
+        step = self._step
+        if self.deliver is None or not self.deliver() or self.ending is not None or self._step is not step:
             return False
-        while chunk := reader.take():
-            handled = stats.handler_seconds
-            blocks = reader.blocks_of(chunk)
-            if blocks:
-                self._take_up(blocks)
-                if not self.deliver() or self.ending is not None or self._step is not step:
-                    return False
-                if stats.first_text_after is None:
-                    self._note_times()
-            reader.wait_on(stats.handler_seconds - handled)
-        return chunk is not None
+        if self.stats.first_text_after is None:
+            self._note_times()
+        return True
 
     def _take_up(self, blocks: list[bytes]) -> None:
         blocks.reverse()
@@ -415,7 +413,7 @@ class EventStream:
         deferred, self._deferred, self._deferred_bytes, self._unread = self._deferred, [], 0, 0
         for entry in deferred:
             if isinstance(entry, bytes):
-                frame = self._wire.frame_of(entry)
+                frame = self._parse(entry)
                 assert frame is not None
                 entry = self._decode(frame)  # noqa: PLW2901 - the same event, looked at
                 self._cursor.note_read_late(entry)

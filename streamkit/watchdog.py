@@ -23,6 +23,8 @@ class Watchdog:
     ``asyncio.timeout`` would set and cancel a timer for each chunk. Here the timer stays, and when it fires looks
     whether a clock has really run out; a wait costs two readings of the time.
 
+    Attributes:
+        waiting: the task that waits; ``None`` where none does, and none can be interrupted.
     """
 
     def __init__(self, clocks: Clocks) -> None:
@@ -30,7 +32,7 @@ class Watchdog:
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
         self._timer: asyncio.TimerHandle | None = None
-        self._waiting: asyncio.Task[object] | None = None
+        self.waiting: asyncio.Task[object] | None = None
         self._reason: Exception | None = None
 
     async def wait_for(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -56,7 +58,7 @@ class Watchdog:
                     return result
             raise await self._end_of_wait(self._reason, task, cancellations, failure)
         finally:
-            self._waiting = None
+            self.waiting = None
             self._clocks.received(self._time())
 
     def keep_watch(self, now: float) -> None:
@@ -80,7 +82,7 @@ class Watchdog:
 
     def ensure_free(self) -> None:
         """Raise ``UsageError`` where a task is waiting."""
-        if self._waiting is not None:
+        if self.waiting is not None:
             raise UsageError("a run is driven by one task at a time, and another one is waiting for its next event")
 
     def _begin(self) -> "asyncio.Task[object]":
@@ -90,7 +92,7 @@ class Watchdog:
         now = self._time()
         self._clocks.waiting(now)
         self.keep_watch(now)
-        self._waiting = task
+        self.waiting = task
         self._reason = None
         return task
 
@@ -133,7 +135,7 @@ class Watchdog:
         """Return the clock that has run out and its setting; where none has, set the timer anew."""
         self._timer = None
         deadline = self._clocks.next_deadline()
-        if self._waiting is None or deadline is None:
+        if self.waiting is None or deadline is None:
             return None
         when, clock, seconds = deadline
         now = self._time()
@@ -143,6 +145,6 @@ class Watchdog:
         return None
 
     def _stop(self, reason: Exception) -> None:
-        if self._waiting is not None and self._reason is None:
+        if self.waiting is not None and self._reason is None:
             self._reason = reason
-            self._waiting.cancel()
+            self.waiting.cancel()

@@ -1,6 +1,7 @@
 """Reading: one connection after another, each closed whatever happens."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -10,13 +11,15 @@ from streamkit.errors import ClockExpired, ConnectionLost, ResponseTooLarge, Usa
 from streamkit.reader import BODY_HEAD_BYTES, Reader
 from streamkit.stats import RunStats
 from streamkit.watchdog import Interrupted
+from tests import virtual_time
+from tests.pushed import PushedSource
 from tests.scripted import CREATED, HELLO, ScriptedSource
 
 pytestmark = pytest.mark.anyio
 
 
 def reader(limits: Limits | None = None, timeouts: Timeouts | None = None) -> Reader:
-    return Reader(timeouts or Timeouts(), limits or Limits(), RunStats())
+    return Reader(timeouts or Timeouts(), limits or Limits(), RunStats(), lambda _: False)
 
 
 async def opened(source: ScriptedSource, limits: Limits | None = None, timeouts: Timeouts | None = None) -> Reader:
@@ -143,3 +146,130 @@ async def test_what_the_end_cut_off_can_be_had() -> None:
     cut_off = made.unterminated()
     assert cut_off is not None
     assert cut_off.event == "response.created"
+
+
+class Working:
+    """Works in place on whatever arrives, and does something else with what comes first."""
+
+    def __init__(self, first: Callable[[Reader], object] = lambda _: None, *, timeouts: Timeouts | None = None) -> None:
+        self.source = PushedSource()
+        self.reader = Reader(timeouts or Timeouts(), Limits(), RunStats(), self._work)
+        self.waits_on = True
+        self.blocks: list[bytes] = []
+        self._first = first
+
+    async def open(self) -> "asyncio.Task[list[bytes] | None]":
+        await self.reader.open(lambda: self.source.open(Cursor()))
+        reading = asyncio.create_task(self.reader.read())
+        await asyncio.sleep(0)
+        return reading
+
+    def _work(self, blocks: list[bytes]) -> bool:
+        if not self.blocks:
+            self._first(self.reader)
+        self.blocks += blocks
+        return self.waits_on
+
+
+async def test_who_reads_waits_on_while_what_arrives_is_worked_on() -> None:
+    working = Working()
+    reading = await working.open()
+    for chunk in (b": a\n\n", b": b\n\n"):
+        await working.source.push(chunk)
+    assert not reading.done()
+    await working.source.end()
+    assert await reading is None
+    assert working.blocks == [b": a", b": b"]
+
+
+async def test_who_reads_goes_on_where_it_is_needed() -> None:
+    working = Working()
+    working.waits_on = False
+    reading = await working.open()
+    asyncio.get_running_loop().call_soon(working.source.arrive, b": a\n\n")
+    assert await reading == []
+
+
+async def test_what_breaks_off_in_place_is_raised_where_it_is_waited_for() -> None:
+    working = Working()
+    reading = await working.open()
+    await working.source.end(ConnectionLost("cut"))
+    with pytest.raises(ConnectionLost, match="cut"):
+        await reading
+
+
+async def test_bytes_that_arrive_while_others_are_worked_on_come_after_them() -> None:
+    working = Working(lambda _: working.source.arrive(b": b\n\n"))
+    reading = await working.open()
+    await working.source.push(b": a\n\n")
+    assert working.blocks == [b": a", b": b"]
+    assert not reading.done()
+    reading.cancel()
+
+
+async def test_a_reader_that_works_is_not_waiting() -> None:
+    def interrupt(reader: Reader) -> None:
+        reader.ensure_free()
+        reader.interrupt()
+
+    working = Working(interrupt)
+    reading = await working.open()
+    await working.source.push(b": a\n\n")
+    assert (reading.cancelling(), reading.done()) == (0, False)
+    with pytest.raises(UsageError):
+        working.reader.ensure_free()
+    working.reader.interrupt()
+    with pytest.raises(Interrupted):
+        await reading
+
+
+@pytest.mark.parametrize("error", [None, ConnectionLost("cut")])
+async def test_a_task_that_is_cancelled_in_its_place_is_cancelled(error: Exception | None) -> None:
+    def cancel(_: Reader) -> None:
+        reading.cancel()
+        if error is not None:
+            raise error
+
+    working = Working(cancel)
+    reading = await working.open()
+    asyncio.get_running_loop().call_soon(working.source.arrive, b": a\n\n")
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+
+
+async def test_clocks_that_run_out_sooner_than_before_are_watched_in_place() -> None:
+    working = Working(Reader.expect_end, timeouts=Timeouts(idle=0.02))
+    reading = await working.open()
+    await working.source.push(b": a\n\n")
+    with pytest.raises(ClockExpired):
+        await reading
+
+
+@pytest.mark.parametrize(
+    ("keepalives", "seconds", "clock", "runs_out_at"),
+    [
+        (0, 0.0, "idle", 0.4 + 0.5),
+        (0, 0.3, "idle", 0.4 + 0.3 + 0.5),
+        (1, 0.0, "progress", 0.7),
+        (1, 0.1, "progress", 0.1 + 0.7),
+    ],
+)
+def test_in_place_the_time_of_handlers_is_no_silence_and_keepalives_are_no_progress(
+    keepalives: int, seconds: float, clock: str, runs_out_at: float
+) -> None:
+    async def read() -> None:
+        loop, source, stats = asyncio.get_running_loop(), PushedSource(), RunStats()
+
+        def work(_: list[bytes]) -> bool:
+            stats.events, stats.keepalives, stats.handler_seconds = 1, keepalives, seconds
+            return True
+
+        working = Reader(Timeouts(idle=0.5, progress=0.7), Limits(), stats, work)
+        await working.open(lambda: source.open(Cursor()))
+        loop.call_later(0.4, source.arrive, b": a\n\n")
+        with pytest.raises(ClockExpired) as caught:
+            await working.read()
+        assert caught.value.clock == clock
+        assert runs_out_at <= loop.time() < runs_out_at + 0.05
+
+    virtual_time.run(read())

@@ -14,7 +14,7 @@ from streamkit.context import Run
 from streamkit.dispatch.handler import Handler
 from streamkit.dispatch.lane import Lane
 from streamkit.dispatch.lanes import Lanes, Worker, raise_together
-from streamkit.dispatch.stepping import resume
+from streamkit.dispatch.stepping import let_go, resume
 from streamkit.dispatch.table import CallNext, Chain, Middleware, Step, Table
 from streamkit.errors import HandlerCancelled, LaneTimeout
 from streamkit.events import Event
@@ -114,6 +114,7 @@ class Deliveries:
                     # StopIteration, unlike ``send``.
                     yielded: object = next(result.__await__(), _DONE)
                     if yielded is not _DONE:
+                        let_go(yielded)
                         note_step = partial(self._note_blocking, step, subject)
                         note_step(perf_counter() - began)
                         return Rest(steps, position, subject, began, partial(resume, result, yielded, note_step))

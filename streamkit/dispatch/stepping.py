@@ -1,9 +1,20 @@
 """Coroutines driven step by step, so that the time they keep the loop busy can be told from the time they wait."""
 
+from asyncio import isfuture
 from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from time import perf_counter
 from types import coroutine
+
+
+def let_go(yielded: object) -> None:
+    """Let others await what the first step of a coroutine gave, until ``resume`` has a task wait for it.
+
+    A future is marked when it is awaited, and refuses to be awaited anew until the task that runs has seen that: where
+    the step is made in the place of a task, this is not at once.
+    """
+    if isfuture(yielded):
+        yielded._asyncio_future_blocking = False
 
 
 @coroutine
@@ -14,9 +25,11 @@ def resume(
 
     Args:
         started: the coroutine.
-        yielded: what its first step gave, for the event loop.
+        yielded: what its first step gave, for the event loop; it was let go.
         note_step: called with the duration of each step.
     """
+    if isfuture(yielded):
+        yielded._asyncio_future_blocking = True
     while True:
         try:
             step = partial(started.send, (yield yielded))

@@ -1,5 +1,6 @@
 """Bytes over HTTP: the requests to a server, and a streamed answer as a source."""
 
+import asyncio
 import os
 import ssl
 import time
@@ -199,7 +200,8 @@ class HttpChunks:
                 raise self._lost(error) from error
             self._taken += len(chunk)
             return chunk
-        if listener is not None and not listener.is_over:
+        # A body that cannot be decoded breaks off although its connection goes on.
+        if listener is not None and not listener.is_over and content.exception() is None:
             return b""
         if content.is_eof():
             return None
@@ -210,9 +212,10 @@ class HttpChunks:
     def listen(self, came: Callable[[], None]) -> None:
         """From now on, have a function called whenever there may be something to take."""
         connection = self._response.connection
-        # None where all has come already.
-        if connection is not None and connection.transport is not None:
-            self._listener = Listener(connection.transport, self._content, came)
+        transport = None if connection is None else connection.transport
+        # None where all has come already; and a connection over TLS that is just being lost has no protocol any more.
+        if transport is not None and isinstance(transport.get_protocol(), asyncio.Protocol):
+            self._listener = Listener(transport, self._content, came)
 
     async def aclose(self) -> None:
         """Give the connection back if its answer was read to the end, else close it."""

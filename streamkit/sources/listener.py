@@ -50,5 +50,6 @@ class Listener(asyncio.Protocol):
     def stop(self) -> None:
         """Leave the connection to aiohttp's protocol alone."""
         self.is_over = True
-        if self._transport.get_protocol() is self:
+        # Of one that is closed nothing can be asked over TLS; it needs this only to pass its end on.
+        if not self._transport.is_closing() and self._transport.get_protocol() is self:
             self._transport.set_protocol(self._protocol)
