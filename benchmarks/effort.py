@@ -28,7 +28,7 @@ class Effort:
 
 
 FULL = Effort(
-    rounds=5,
+    rounds=6,
     tokens=4000,
     streams=200,
     seconds=4.0,

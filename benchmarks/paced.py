@@ -2,7 +2,7 @@
 
 import asyncio
 
-from benchmarks.clients import OPENAI_CREATE, STREAMKIT, THROW_AWAY, Consume, load
+from benchmarks.clients import ONE_LOOP, OPENAI_CREATE, STREAMKIT, THROW_AWAY, Consume, load
 from benchmarks.effort import Effort
 from benchmarks.loops import ASYNCIO, UVLOOP, cpu_seconds, run_on
 from benchmarks.processes import Argument, Job, best_of, server
@@ -10,7 +10,7 @@ from benchmarks.report import Compared, Row
 from benchmarks.wire import Shape, frames
 
 EVENTS_PER_SECOND = 50.0
-BUDGETS = {THROW_AWAY: 1.35, OPENAI_CREATE: 1 / 4}
+BUDGETS = {THROW_AWAY: 1.35, ONE_LOOP: None, OPENAI_CREATE: 1 / 4}
 
 
 def rows(effort: Effort) -> list[Row]:
@@ -24,7 +24,10 @@ def _rows_on(loop: str, url: str, effort: Effort) -> list[Row]:
     jobs = {name: Job(microseconds_per_event, {"client": name, **arguments}) for name in (STREAMKIT, *BUDGETS)}
     figures = best_of(effort.rounds, jobs)
     what = f"{effort.streams} streams of {EVENTS_PER_SECOND:g} events/s on {loop}, CPU per event"
-    return [Compared(what, "µs", figures[STREAMKIT], peer, figures[peer], most) for peer, most in BUDGETS.items()]
+    return [
+        *(Compared(what, "µs", figures[STREAMKIT], peer, figures[peer], most) for peer, most in BUDGETS.items()),
+        Compared(f"{what}: only {ONE_LOOP}", "µs", figures[ONE_LOOP], THROW_AWAY, figures[THROW_AWAY], None),
+    ]
 
 
 def microseconds_per_event(client: str, url: str, loop: str, streams: int, seconds: float) -> float:

@@ -1,7 +1,8 @@
 """The run: frames in, handlers called, one outcome out.
 
-Whoever pulls drives: reading, decoding, accumulating and calling handlers happen in the caller's task, one chunk at a
-time, so that a slow handler slows the reading, and the network's own flow control does the rest.
+Whoever pulls drives: reading, decoding, accumulating and calling handlers happen in the caller's task, or in its place
+while it waits, one chunk at a time, so that a slow handler slows the reading, and the network's own flow control does
+the rest.
 """
 
 import asyncio

@@ -17,6 +17,7 @@ STREAMKIT = "streamkit"
 STREAMKIT_AT_END = "streamkit, for the end alone"
 FLOOR = "floor"
 THROW_AWAY = "aiohttp, thrown away"
+ONE_LOOP = "streamkit's parts in one loop"
 HTTPX_SSE = "httpx + httpx-sse + json.loads"
 OPENAI_CREATE = "openai responses.create"
 OPENAI_STREAM = "openai responses.stream"
@@ -26,6 +27,7 @@ _PLACES = {
     STREAMKIT_AT_END: "with_streamkit:awaiting_the_end",
     FLOOR: "bare_aiohttp:floor",
     THROW_AWAY: "bare_aiohttp:throwing_away",
+    ONE_LOOP: "bare_aiohttp:one_loop",
     HTTPX_SSE: "with_httpx_sse:untyped",
     OPENAI_CREATE: "with_openai:creating",
     OPENAI_STREAM: "with_openai:streaming",

@@ -1,4 +1,4 @@
-"""What any client on aiohttp pays: for reading alone, and at the floor, where deltas are validated and handled too."""
+"""What any client on aiohttp pays: for reading alone, for deltas that are handled, for what streamkit is made of."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -9,6 +9,11 @@ from pydantic import BaseModel
 
 from benchmarks.clients import Consume
 from benchmarks.wire import Shape
+from streamkit.accumulator import Accumulator
+from streamkit.codec import decode
+from streamkit.cursor import Cursor
+from streamkit.events import OutputTextDelta
+from streamkit.sse import Decoder
 
 
 class _Delta(BaseModel):
@@ -24,7 +29,7 @@ class _Delta(BaseModel):
 _VALIDATORS = {b"event: response.output_text.delta": _Delta.__pydantic_validator__.validate_json}
 
 
-async def _handle(_: _Delta) -> None: ...
+async def _handle(_: BaseModel) -> None: ...
 
 
 @asynccontextmanager
@@ -50,6 +55,29 @@ async def floor(url: str) -> AsyncGenerator[Consume]:
                 await _deliver(response.content)
 
         yield consume
+
+
+@asynccontextmanager
+async def one_loop(url: str) -> AsyncGenerator[Consume]:
+    """Use streamkit's own decoder, codec, cursor and accumulator, and nothing else of it."""
+    async with _session() as session:
+
+        async def consume(shape: Shape) -> None:
+            async with session.post(f"{url}/responses", json=shape.request()) as response:
+                await _decode_and_deliver(response.content)
+
+        yield consume
+
+
+async def _decode_and_deliver(content: aiohttp.StreamReader) -> None:
+    decoder, cursor, accumulator = Decoder(), Cursor(), Accumulator()
+    async for chunk in content.iter_any():
+        for frame in decoder.feed(chunk):
+            event = decode(frame)
+            if cursor.advance(event):
+                accumulator.add(event)
+                if type(event) is OutputTextDelta:
+                    await _handle(event)
 
 
 async def _deliver(content: aiohttp.StreamReader) -> None:
