@@ -6,6 +6,7 @@ which decides. Only what does not fit on this first try is parsed again, to see 
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from pydantic import ValidationError
@@ -27,8 +28,16 @@ class _Validators(dict[str, Validate | None]):
             return None
         model.model_rebuild()
         validate: Validate = model.__pydantic_validator__.validate_json
-        self[name] = validate
-        return validate
+        self[name] = partial(_without_padding, validate) if model.model_config.get("extra") == "allow" else validate
+        return self[name]
+
+
+def _without_padding(validate: Validate, data: bytes) -> Event:
+    """Validate, and drop what pads events against traffic analysis: it is not for handlers."""
+    event = validate(data)
+    if event.__pydantic_extra__:
+        event.__pydantic_extra__.pop("obfuscation", None)
+    return event
 
 
 _VALIDATORS = _Validators()
@@ -44,14 +53,9 @@ def decode(frame: Frame) -> Event:
     validate = _VALIDATORS[frame.event]
     if validate is not None:
         try:
-            event = validate(frame.data)
+            return validate(frame.data)
         except ValidationError:
-            return _decode_slowly(frame)
-        extra = event.__pydantic_extra__
-        if extra:
-            # Padding against traffic analysis (only on deltas so far, whose models ignore extras); not for handlers.
-            extra.pop("obfuscation", None)
-        return event
+            pass
     return _decode_slowly(frame)
 
 

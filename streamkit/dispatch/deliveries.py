@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from inspect import isawaitable
 from time import perf_counter
@@ -33,12 +33,11 @@ _DONE = object()
 class Rest(NamedTuple):
     """What is left to do for a subject: a handler that must be waited for, and those behind it."""
 
-    steps: Sequence[Step]
-    position: int
-    """Of the handler that must be waited for."""
+    step: Step
+    others: Iterator[Step]
     subject: Delivery
     began: float
-    """When it was called."""
+    """When the one that must be waited for was called."""
     wait: Callable[[], Awaitable[object]]
 
 
@@ -91,19 +90,20 @@ class Deliveries:
             self.lanes.hand_over(lane, subject)
         await self.call(route.inline, subject)
 
-    async def call(self, steps: Sequence[Step], subject: Delivery) -> None:
+    async def call(self, steps: Iterable[Step], subject: Delivery) -> None:
         """Call handlers with a subject; raises as ``deliver``."""
         rest = self.begin(steps, subject)
         while rest is not None:
             rest = await self.go_on(rest)
 
     # One long function, for it is run for every event, and each function that it called would be, too.
-    def begin(self, steps: Sequence[Step], subject: Delivery) -> "Rest | None":
+    def begin(self, steps: Iterable[Step], subject: Delivery) -> "Rest | None":
         """Call handlers with a subject until one must be waited for; return what is left then, for ``go_on``."""
         run, stats, disabled, now = self._run, self._stats, self._disabled, perf_counter()
-        for position, step in enumerate(steps):
+        others = iter(steps)
+        for step in others:
             if isinstance(step, Chain):
-                return Rest(steps, position, subject, now, partial(self._through(step), cast("Event", subject)))
+                return Rest(step, others, subject, now, partial(self._through(step), cast("Event", subject)))
             if disabled and step.identity in disabled:
                 continue
             began = now
@@ -117,11 +117,11 @@ class Deliveries:
                         let_go(yielded)
                         note_step = partial(self._note_blocking, step, subject)
                         note_step(perf_counter() - began)
-                        return Rest(steps, position, subject, began, partial(resume, result, yielded, note_step))
+                        return Rest(step, others, subject, began, partial(resume, result, yielded, note_step))
                 elif result is not None and isawaitable(result):
-                    return Rest(steps, position, subject, began, partial(_wait_for, result))
+                    return Rest(step, others, subject, began, partial(_wait_for, result))
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is raised again where nobody wants it
-                return Rest(steps, position, subject, began, partial(_raise, error))
+                return Rest(step, others, subject, began, partial(_raise, error))
             now = perf_counter()
             seconds = now - began
             stats.handler_seconds += seconds
@@ -136,8 +136,7 @@ class Deliveries:
         Raises:
             Exception: what a handler raised and nobody swallowed, with a note saying where.
         """
-        steps, position, subject, began, wait = rest
-        step = steps[position]
+        step, others, subject, began, wait = rest
         if isinstance(step, Chain):
             await wait()
         else:
@@ -148,7 +147,7 @@ class Deliveries:
             seconds = perf_counter() - began
             self._stats.handler_seconds += seconds
             self._note_time(step, seconds)
-        return self.begin(steps[position + 1 :], subject)
+        return self.begin(others, subject)
 
     def note(self, notice: Notice) -> None:
         """Have a notice told when the stream has nothing at hand, or ends."""
