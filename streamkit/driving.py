@@ -209,15 +209,8 @@ class Driver:
         """Deliver what is at hand while the task that drives waits; true where it can wait on."""
         stream, deliveries = self._stream, self._deliveries
         while not self._taps and (delivery := stream.take()) is not None:
-            inline, lanes = deliveries.table[type(delivery)]
-            if lanes:
-                self._rest = self._deliver(delivery, None)
-                return False
-            if inline:
-                self._rest = deliveries.begin(inline, delivery)
-                if self._rest is not None:
-                    return False
-            if stream.ending is not None:
+            self._rest = self._deliver(delivery, None)
+            if self._rest is not None or deliveries.lanes.full or stream.ending is not None:
                 return False
         return not (self._taps or deliveries.is_unsettled)
 

@@ -1,10 +1,11 @@
 """Work done in the place of a task that waits: as that task and in its context, but without waking it up."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from contextvars import Context
-from types import coroutine
 from typing import Any, TypeVar
+
+from streamkit.dispatch.stepping import go_through
 
 T = TypeVar("T")
 
@@ -37,22 +38,15 @@ class Place:
             asyncio._leave_task(self._loop, self._task)
 
 
-@coroutine
-def within(context: Context, started: Coroutine[object, object, T]) -> Generator[object, object, T]:
+async def within(context: Context, started: Coroutine[object, object, T]) -> T:
     """Await a coroutine so that each of its steps runs in a context, which is free for others while it waits."""
-    resume: Callable[[Any], object] = started.send
-    value: object = None
-    while True:
-        try:
-            yielded = context.run(resume, value)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        try:
-            value = yield yielded
-            resume = started.send
-        except GeneratorExit:
-            context.run(started.close)
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is meant for the coroutine
-            resume, value = started.throw, error
+
+    def make(step: Callable[[Any], object], value: object) -> object:
+        return context.run(step, value)
+
+    try:
+        yielded = make(started.send, None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    return await go_through(started, yielded, make)

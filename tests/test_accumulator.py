@@ -102,7 +102,7 @@ _ENDS_OF_ITEMS = {"response.output_item.done", "response.completed", "response.i
 
 
 @given(damaged_streams())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_no_stream_however_damaged_raises(stream: Stream) -> None:
     accumulator = Accumulator()
     for number, event in enumerate(events_of(stream)):

@@ -316,7 +316,7 @@ def test_waiting_changes_nothing(steps: Any, obedient: bool, max_events: int, ma
 
 
 @given(steps=STEPS, obedient=st.booleans(), **LIMITS)
-@settings(max_examples=100)
+@settings(max_examples=200)
 def test_merging_joins_neighbours_of_one_part_and_loses_nothing(
     steps: Any, obedient: bool, max_events: int, max_bytes: int
 ) -> None:
@@ -333,7 +333,7 @@ def test_merging_joins_neighbours_of_one_part_and_loses_nothing(
 
 
 @given(steps=STEPS, obedient=st.booleans(), **LIMITS)
-@settings(max_examples=100)
+@settings(max_examples=200)
 def test_dropping_loses_only_deltas_and_counts_them(
     steps: Any, obedient: bool, max_events: int, max_bytes: int
 ) -> None:

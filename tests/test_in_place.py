@@ -41,6 +41,16 @@ pytestmark = pytest.mark.anyio
 VALUE: ContextVar[str] = ContextVar("VALUE", default="unset")
 
 
+async def dispatch_until_cancelled(source: PushedSource, handler: Callable[..., object]) -> None:
+    """Dispatch what comes before the end to a handler that cancels the run."""
+    async with StreamRun(source) as run:
+        driving = asyncio.create_task(run.dispatch(handler))
+        for chunk in BEFORE_END:
+            await source.push(chunk)
+        with pytest.raises(ResponseCancelledError):
+            await driving
+
+
 async def in_a_callback(work: Callable[[], Any]) -> Any:
     """Do work where no task runs, as the loop's callbacks do."""
     done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -268,12 +278,7 @@ async def test_a_handler_that_cancels_the_run_does_not_cancel_its_task() -> None
         await asyncio.sleep(0)
         cancelling.append(task.cancelling())
 
-    async with StreamRun(source) as run:
-        driving = asyncio.create_task(run.dispatch(stop))
-        for chunk in BEFORE_END:
-            await source.push(chunk)
-        with pytest.raises(ResponseCancelledError):
-            await driving
+    await dispatch_until_cancelled(source, stop)
     assert cancelling == [0, 0]
     assert source.open_count == 0
 
@@ -282,18 +287,13 @@ async def test_a_run_that_is_cancelled_while_a_handler_waits_lets_it_finish() ->
     source, finished = PushedSource(), list[bool]()
 
     @on(DeltaEvent)
-    async def wait(_: object) -> None:
+    async def wait(_: object, run: Run) -> None:
         # Before the task that dispatches has been woken up for it.
         asyncio.get_running_loop().call_soon(run.cancel)
         await asyncio.sleep(0.01)
         finished.append(True)
 
-    async with StreamRun(source) as run:
-        driving = asyncio.create_task(run.dispatch(wait))
-        for chunk in BEFORE_END:
-            await source.push(chunk)
-        with pytest.raises(ResponseCancelledError):
-            await driving
+    await dispatch_until_cancelled(source, wait)
     assert finished == [True]
 
 

@@ -122,7 +122,7 @@ async def stream_to(found: list[Listener], source: ScriptedSource, *, cancel_aft
     return dropped
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(found=st.lists(listeners, min_size=1, max_size=5), pieces=pieces, chunking=chunkings)
 def test_every_lane_sees_its_events_in_order_and_loses_nothing_that_it_does_not_report(
     found: list[Listener], pieces: list[tuple[int, str]], chunking: list[int]
@@ -148,7 +148,7 @@ def test_every_lane_sees_its_events_in_order_and_loses_nothing_that_it_does_not_
     assert sum(notice.characters for notice in dropped) == lost_characters
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(found=st.lists(listeners, min_size=1, max_size=4), pieces=pieces, chunking=chunkings, turns=st.integers(0, 60))
 def test_a_cancelled_run_has_delivered_a_beginning_and_leaves_nothing(
     found: list[Listener], pieces: list[tuple[int, str]], chunking: list[int], turns: int

@@ -71,7 +71,7 @@ def is_so_far(value: Any, final: JsonValue) -> bool:
 @example('{"\\u00e9\\ud83d\\ude00": 1}', range(30))
 @example("[-0, -0.0, 1e400, 1E-7, NaN, Infinity, -Infinity]", range(60))
 @example('{"a": 1, "b": "x", "a": "twice"}', range(40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_cut_of_any_document_ends_in_what_json_loads_makes_of_it(document: str, cuts: Iterable[int]) -> None:
     expected = repr(json.loads(document))
     for pieces in (pieces_of(document, cuts), document):
@@ -93,7 +93,7 @@ def test_every_prefix_has_a_value_on_its_way_to_the_last(document: str) -> None:
 
 
 @given(DOCUMENTS, CUTS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_every_value_starts_grows_and_finishes_in_order(document: str, cuts: list[int]) -> None:
     final = json.loads(document)
     _, changes = read(pieces_of(document, cuts))
@@ -118,7 +118,7 @@ def test_every_value_starts_grows_and_finishes_in_order(document: str, cuts: lis
 
 
 @given(DOCUMENTS, st.integers(0, 400), st.sampled_from('"\\{}[]:, \n\x00-+.019eEtInfu\u20ac') | st.characters(), CUTS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_a_damaged_document_breaks_where_json_loads_fails_and_nowhere_else(
     document: str, place: int, character: str, cuts: list[int]
 ) -> None:

@@ -92,9 +92,9 @@ def test_every_event_is_known_and_valid(recording: Recording) -> None:
 
 
 @each(EVENT_STREAMS)
-@pytest.mark.parametrize(("size", "most"), [(1, 20_000), (7, 60_000)])
-def test_cutting_it_anywhere_changes_nothing(recording: Recording, size: int, most: int) -> None:
-    decoder, body = Decoder(), recording.body[:most]
+@pytest.mark.parametrize("size", [1, 7])
+def test_cutting_it_anywhere_changes_nothing(recording: Recording, size: int) -> None:
+    decoder, body = Decoder(), recording.body[:60_000]
     frames = [frame for start in range(0, len(body), size) for frame in decoder.feed(body[start : start + size])]
     assert frames == Decoder().feed(body)
 

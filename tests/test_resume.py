@@ -154,7 +154,7 @@ connections = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(scenario=st.sampled_from(SCENARIOS_THAT_END), script=st.lists(connections, max_size=6), looks=st.integers(0, 2))
 async def test_any_cuts_give_the_uninterrupted_sequence(scenario: str, script: list[Connection], looks: int) -> None:
     events = play(scenario, {"model": "m", "input": "hi"})

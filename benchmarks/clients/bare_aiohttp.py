@@ -1,7 +1,7 @@
 """What any client on aiohttp pays: for reading alone, for deltas that are handled, for what streamkit is made of."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Literal
 
 import aiohttp
@@ -32,41 +32,35 @@ _VALIDATORS = {b"event: response.output_text.delta": _Delta.__pydantic_validator
 async def _handle(_: BaseModel) -> None: ...
 
 
-@asynccontextmanager
-async def throwing_away(url: str) -> AsyncGenerator[Consume]:
+def throwing_away(url: str) -> AbstractAsyncContextManager[Consume]:
     """Read the bytes and do nothing with them."""
-    async with _session() as session:
-
-        async def consume(shape: Shape) -> None:
-            async with session.post(f"{url}/responses", json=shape.request()) as response:
-                async for _ in response.content.iter_any():
-                    pass
-
-        yield consume
+    return _reading(url, _throw_away)
 
 
-@asynccontextmanager
-async def floor(url: str) -> AsyncGenerator[Consume]:
+def floor(url: str) -> AbstractAsyncContextManager[Consume]:
     """Split the bytes at blank lines, validate each delta, await a handler; accumulate nothing."""
-    async with _session() as session:
+    return _reading(url, _deliver)
 
-        async def consume(shape: Shape) -> None:
-            async with session.post(f"{url}/responses", json=shape.request()) as response:
-                await _deliver(response.content)
 
-        yield consume
+def one_loop(url: str) -> AbstractAsyncContextManager[Consume]:
+    """Use streamkit's own decoder, codec, cursor and accumulator, and nothing else of it."""
+    return _reading(url, _decode_and_deliver)
 
 
 @asynccontextmanager
-async def one_loop(url: str) -> AsyncGenerator[Consume]:
-    """Use streamkit's own decoder, codec, cursor and accumulator, and nothing else of it."""
+async def _reading(url: str, read: Callable[[aiohttp.StreamReader], Awaitable[None]]) -> AsyncGenerator[Consume]:
     async with _session() as session:
 
         async def consume(shape: Shape) -> None:
             async with session.post(f"{url}/responses", json=shape.request()) as response:
-                await _decode_and_deliver(response.content)
+                await read(response.content)
 
         yield consume
+
+
+async def _throw_away(content: aiohttp.StreamReader) -> None:
+    async for _ in content.iter_any():
+        pass
 
 
 async def _decode_and_deliver(content: aiohttp.StreamReader) -> None:

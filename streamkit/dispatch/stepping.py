@@ -1,10 +1,13 @@
 """Coroutines driven step by step, so that the time they keep the loop busy can be told from the time they wait."""
 
 from asyncio import isfuture
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from time import perf_counter
 from types import coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def let_go(yielded: object) -> None:
@@ -17,10 +20,7 @@ def let_go(yielded: object) -> None:
         yielded._asyncio_future_blocking = False
 
 
-@coroutine
-def resume(
-    started: Coroutine[object, object, object], yielded: object, note_step: Callable[[float], None]
-) -> Generator[object, object, object]:
+def resume(started: Coroutine[object, object, T], yielded: object, note_step: Callable[[float], None]) -> Awaitable[T]:
     """Await the rest of a coroutine whose first step has been made, and report the seconds that each step takes.
 
     Args:
@@ -30,18 +30,39 @@ def resume(
     """
     if isfuture(yielded):
         yielded._asyncio_future_blocking = True
+    return go_through(started, yielded, partial(_timed, note_step))
+
+
+@coroutine
+def go_through(
+    started: Coroutine[object, object, T], yielded: object, make: Callable[[Callable[[Any], object], object], object]
+) -> Generator[object, object, T]:
+    """Await the rest of a coroutine whose first step has been made.
+
+    Args:
+        started: the coroutine.
+        yielded: what its first step gave, for the event loop.
+        make: makes each further step: called with a function, and what to call it with.
+    """
     while True:
+        step: Callable[[Any], object] = started.send
         try:
-            step = partial(started.send, (yield yielded))
+            value = yield yielded
         except GeneratorExit:
-            started.close()
+            make(lambda _: started.close(), None)
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is meant for the coroutine
-            step = partial(started.throw, error)
-        began = perf_counter()
+            step, value = started.throw, error
         try:
-            yielded = step()
+            yielded = make(step, value)
         except StopIteration as stop:
-            return stop.value
-        finally:
-            note_step(perf_counter() - began)
+            result: T = stop.value
+            return result
+
+
+def _timed(note_step: Callable[[float], None], step: Callable[[Any], object], value: object) -> object:
+    began = perf_counter()
+    try:
+        return step(value)
+    finally:
+        note_step(perf_counter() - began)
