@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from streamkit.dispatch.stepping import go_through
 
@@ -40,13 +40,9 @@ class Place:
 
 async def within(context: Context, started: Coroutine[object, object, T]) -> T:
     """Await a coroutine so that each of its steps runs in a context, which is free for others while it waits."""
-
-    def make(step: Callable[[Any], object], value: object) -> object:
-        return context.run(step, value)
-
     try:
-        yielded = make(started.send, None)
+        yielded = context.run(started.send, None)
     except StopIteration as stop:
         result: T = stop.value
         return result
-    return await go_through(started, yielded, make)
+    return await go_through(started, yielded, context.run)

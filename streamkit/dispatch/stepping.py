@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from time import perf_counter
 from types import coroutine
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -35,34 +35,33 @@ def resume(started: Coroutine[object, object, T], yielded: object, note_step: Ca
 
 @coroutine
 def go_through(
-    started: Coroutine[object, object, T], yielded: object, make: Callable[[Callable[[Any], object], object], object]
+    started: Coroutine[object, object, T], yielded: object, make: Callable[[Callable[[], object]], object]
 ) -> Generator[object, object, T]:
     """Await the rest of a coroutine whose first step has been made.
 
     Args:
         started: the coroutine.
         yielded: what its first step gave, for the event loop.
-        make: makes each further step: called with a function, and what to call it with.
+        make: makes each further step: calls the function that it is given, and returns what that gives.
     """
     while True:
-        step: Callable[[Any], object] = started.send
         try:
-            value = yield yielded
+            step = partial(started.send, (yield yielded))
         except GeneratorExit:
-            make(lambda _: started.close(), None)
+            make(started.close)
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is meant for the coroutine
-            step, value = started.throw, error
+            step = partial(started.throw, error)
         try:
-            yielded = make(step, value)
+            yielded = make(step)
         except StopIteration as stop:
             result: T = stop.value
             return result
 
 
-def _timed(note_step: Callable[[float], None], step: Callable[[Any], object], value: object) -> object:
+def _timed(note_step: Callable[[float], None], step: Callable[[], object]) -> object:
     began = perf_counter()
     try:
-        return step(value)
+        return step()
     finally:
         note_step(perf_counter() - began)
