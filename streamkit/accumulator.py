@@ -119,6 +119,18 @@ class Accumulator:
     The cost of an event does not grow with the length of the response: text is kept in pieces and joined on read.
     """
 
+    __slots__ = (
+        "_anomalies",
+        "_ended",
+        "_index_of_id",
+        "_items",
+        "_open_texts",
+        "_response",
+        "_stage",
+        "anomaly_count",
+        "has_text",
+    )
+
     def __init__(self) -> None:
         self._response: Response | None = None
         self._ended = False

@@ -46,6 +46,20 @@ class Clocks:
         received_at: the time at which bytes came last.
     """
 
+    __slots__ = (
+        "_awaits_first_event",
+        "_idle",
+        "_last_byte",
+        "_last_progress",
+        "_opening",
+        "_paused",
+        "_paused_at",
+        "_resting",
+        "_started",
+        "_timeouts",
+        "received_at",
+    )
+
     def __init__(self, timeouts: Timeouts, now: float) -> None:
         self.received_at = now
         self._timeouts = timeouts
@@ -96,6 +110,13 @@ class Clocks:
         if self._paused_at is not None:
             self._paused += now - self._paused_at
             self._paused_at = None
+
+    def worked(self, received: float, until: float) -> None:
+        """Bytes with an event that is not a keepalive came, the caller worked on them, and waits again."""
+        self.received_at = received
+        self._last_byte = self._last_progress = received - self._paused
+        self._paused += until - received
+        self._awaits_first_event = False
 
     def next_deadline(self) -> tuple[float, str, float] | None:
         """Return the earliest deadline as (time, clock, its setting), or ``None`` where every clock is off."""

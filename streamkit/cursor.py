@@ -23,6 +23,8 @@ class Cursor:
         restarts: how many responses were requested, and given up, before this one.
     """
 
+    __slots__ = ("_replayed_up_to", "gaps", "position", "response_id", "restarts")
+
     def __init__(
         self, response_id: str | None = None, position: int | None = None, *, restarts: int = 0, gaps: int = 0
     ) -> None:

@@ -17,7 +17,8 @@ from streamkit.events import EVENTS, InvalidEvent
 from streamkit.in_place import Place
 from streamkit.iteration import Tap
 from streamkit.outcome import Cancelled, Delivery, EventsDropped
-from streamkit.stream import DELTA_TYPES, AnyStream, EventStream
+from streamkit.stream import AnyStream, EventStream
+from streamkit.undecoded import DELTA_TYPES
 
 logger = logging.getLogger("streamkit.driving")
 
@@ -36,6 +37,19 @@ class Driver:
         deliveries: the handlers.
         stop: called with the error when a handler has failed, so that the run stops.
     """
+
+    __slots__ = (
+        "_deliveries",
+        "_driver",
+        "_full",
+        "_heirs",
+        "_rest",
+        "_stop",
+        "_stream",
+        "_taps",
+        "_waiting",
+        "_watching",
+    )
 
     def __init__(self, stream: AnyStream, deliveries: Deliveries, *, stop: Callable[[Exception], None]) -> None:
         self._stream = stream
@@ -172,11 +186,12 @@ class Driver:
         if task is None or not isinstance(stream, EventStream):
             await self._drive_for(None)
             return
-        stream.deliver = partial(Place(task, context).take, self._deliver_at_hand)
+        stream.deliver = self._deliver
+        stream.work = Place(task, context, work=stream.pass_on, keep=stream.keep).take
         try:
             await self._drive_for(None)
         finally:
-            stream.deliver = None
+            stream.work = stream.deliver = None
 
     async def _drive_for(self, tap: Tap | None) -> None:
         """Drive until the run has ended; for a tap, until it has something, or somebody would drive to the end."""
@@ -188,31 +203,25 @@ class Driver:
             delivery = stream.take()
             if delivery is None:
                 await self._fill()
-                rest, self._rest = self._rest, None
             else:
-                rest = self._deliver(delivery, tap)
+                self._deliver(delivery, tap)
+            rest, self._rest = self._rest, None
             while rest is not None:
                 rest = await deliveries.go_on(rest)
 
-    def _deliver(self, delivery: Delivery, tap: Tap | None) -> Rest | None:
-        """Give everybody a delivery; what handlers leave to be waited for is returned."""
-        deliveries = self._deliveries
+    def _deliver(self, delivery: Delivery, own: Tap | None = None) -> bool:
+        """Give everybody a delivery; true where the next one can follow, and nothing must be waited for."""
+        deliveries, taps = self._deliveries, self._taps
         # First, and without waiting: if this task is cancelled, the next one that drives goes on behind this event.
-        if self._taps:
-            self._share(delivery, tap)
+        if taps:
+            self._share(delivery, own)
         route = deliveries.table[type(delivery)]
         for lane, _ in route.lanes:
             deliveries.lanes.hand_over(lane, delivery)
-        return deliveries.begin(route.inline, delivery) if route.inline else None
-
-    def _deliver_at_hand(self) -> bool:
-        """Deliver what is at hand while the task that drives waits; true where it can wait on."""
-        stream, deliveries = self._stream, self._deliveries
-        while not self._taps and (delivery := stream.take()) is not None:
-            self._rest = self._deliver(delivery, None)
-            if self._rest is not None or deliveries.lanes.full or stream.ending is not None:
-                return False
-        return not (self._taps or deliveries.is_unsettled)
+        if route.inline:
+            self._rest = deliveries.begin(route.inline, delivery)
+        is_free = self._rest is None and self._stream.ending is None
+        return is_free and not (taps or deliveries.notices or deliveries.lanes.workers)
 
     def _is_cancelled(self) -> bool:
         return isinstance(self._stream.ending, Cancelled)
@@ -220,7 +229,7 @@ class Driver:
     async def _fill(self) -> None:
         if self._taps:
             self.note_dropped()
-        if self._deliveries.is_unsettled:
+        if self._deliveries.notices or self._deliveries.lanes.workers:
             await self._deliveries.settle()
         if self._taps and any(len(tap.backlog) for tap in self._taps):
             # Where bytes are always at hand, reading would never let their readers work.

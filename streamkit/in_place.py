@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from streamkit.dispatch.stepping import go_through
 
 T = TypeVar("T")
 
 
-class Place:
+class Place(Generic[T]):
     """The place of a task while it waits: what is done there is done as that task, in a context.
 
     Whoever asks for the current task gets that one, as ``asyncio.timeout`` and anyio's scopes need it. asyncio provides
@@ -19,21 +19,30 @@ class Place:
     Args:
         task: the task.
         context: the context that it runs in; nobody may be in it while the task waits.
+        work: what is done there, with what is given; true where the task can wait on.
+        keep: what is done instead where another task is running just now.
     """
 
-    def __init__(self, task: "asyncio.Task[object]", context: Context) -> None:
+    __slots__ = ("_context", "_keep", "_loop", "_task", "_work")
+
+    def __init__(
+        self, task: "asyncio.Task[object]", context: Context, *, work: Callable[[T], bool], keep: Callable[[T], None]
+    ) -> None:
         self._task = task
         self._loop = task.get_loop()
-        self._run = context.run
+        self._context = context
+        self._work = work
+        self._keep = keep
 
-    def take(self, work: Callable[[], bool]) -> bool:
-        """Do work in the task's place and return what it gives; false where another task is running just now."""
+    def take(self, given: T) -> bool:
+        """Do the work in the task's place, or keep what is given for the task; true where that can wait on."""
         try:
             asyncio._enter_task(self._loop, self._task)
         except RuntimeError:
+            self._keep(given)
             return False
         try:
-            return self._run(work)
+            return self._context.run(self._work, given)
         finally:
             asyncio._leave_task(self._loop, self._task)
 

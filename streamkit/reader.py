@@ -32,31 +32,48 @@ class Reader:
         timeouts: the clocks.
         limits: how much to accept.
         stats: where bytes and times are counted.
-        work: called with blocks that bytes complete while a task waits in ``read``, and in its place; true where that
-            task can wait on.
 
     Attributes:
+        work: if it is set, called with blocks that bytes complete while a task waits in ``read``, and in its place;
+            true where that task can wait on.
         opened: what the other side said on the last opening; ``None`` before.
+        decoder: parses the blocks of the connection.
         has_frames: whether the connection has brought a frame.
         body_head: the first bytes of the body, as long as no frame has come.
     """
 
-    def __init__(
-        self, timeouts: Timeouts, limits: Limits, stats: RunStats, work: Callable[[list[bytes]], bool]
-    ) -> None:
+    __slots__ = (
+        "_arrival",
+        "_began",
+        "_chunks",
+        "_clocks",
+        "_has_worked",
+        "_limits",
+        "_loop",
+        "_progress",
+        "_pushed",
+        "_stats",
+        "_watchdog",
+        "body_head",
+        "decoder",
+        "has_frames",
+        "opened",
+        "work",
+    )
+
+    def __init__(self, timeouts: Timeouts, limits: Limits, stats: RunStats) -> None:
+        self.work: Callable[[list[bytes]], bool] | None = None
         self.opened: Opened | None = None
         self.has_frames = False
         self.body_head = b""
         self._loop = asyncio.get_running_loop()
-        self._time = self._loop.time
         self._limits = limits
-        self._decoder = Decoder(max_event_bytes=limits.max_event_bytes)
-        self._began = self._time()
+        self.decoder = Decoder(max_event_bytes=limits.max_event_bytes)
+        self._began = self._loop.time()
         self._stats = stats
         stats.began_at = time.time()
         self._clocks = Clocks(timeouts, self._began)
         self._watchdog = Watchdog(self._clocks)
-        self._work: Callable[[list[bytes]], bool] | None = work
         self._chunks: Chunks | None = None
         self._pushed: PushedChunks | None = None
         self._arrival: asyncio.Future[None] | None = None
@@ -73,10 +90,10 @@ class Reader:
         """
         self._watchdog.ensure_free()
         self._stats.attempts += 1
-        self._clocks.opening(self._time())
+        self._clocks.opening(self._loop.time())
         self._watchdog.close()
         self.opened = await self._watchdog.wait_for(partial(self._replace_chunks, call))
-        self._decoder = Decoder(max_event_bytes=self._limits.max_event_bytes)
+        self.decoder = Decoder(max_event_bytes=self._limits.max_event_bytes)
         self.has_frames = False
         self.body_head = b""
         return self.opened
@@ -84,7 +101,7 @@ class Reader:
     async def read(self) -> list[bytes] | None:
         """Wait for bytes and return the blocks they complete, perhaps none; ``None`` where the bytes have ended.
 
-        Each block is for ``parse``, in this order, or for nobody.
+        Each block is for the ``decoder`` to parse, in this order, or for nobody.
 
         Raises:
             TransportError: the bytes were cut off, or a clock ran out.
@@ -92,33 +109,23 @@ class Reader:
             Interrupted: ``interrupt`` was called meanwhile.
         """
         chunk = await (self._pull() if self._pushed is None else self._take_or_wait(self._pushed))
-        return self.blocks_of(chunk) if chunk else None if chunk is None else []
+        return self._blocks_of(chunk, self._clocks.received_at) if chunk else None if chunk is None else []
 
-    def blocks_of(self, chunk: bytes) -> list[bytes]:
-        """Return the blocks that bytes complete, as ``read`` does.
-
-        Raises:
-            FrameTooLarge, ResponseTooLarge: a limit is passed.
-        """
+    def _blocks_of(self, chunk: bytes, received: float) -> list[bytes]:
         stats = self._stats
-        stats.last_byte_after = self._clocks.received_at - self._began
+        stats.last_byte_after = received - self._began
         stats.chunks += 1
         stats.bytes += len(chunk)
         if stats.bytes > self._limits.max_response_bytes:
             raise ResponseTooLarge(self._limits.max_response_bytes)
-        blocks = self._decoder.split(chunk)
+        blocks = self.decoder.split(chunk)
         if not self.has_frames:
             self._look_at_head(chunk, blocks)
         return blocks
 
-    @property
-    def parse(self) -> Callable[[bytes], Frame | None]:
-        """Returns the frame of a block of this connection, if the block has data."""
-        return self._decoder.parse
-
     def count_late(self, blocks: Iterable[bytes]) -> int:
         """Count frames that came after the end; ``[DONE]``, with which some servers say goodbye, is none."""
-        frames = map(self.parse, blocks)
+        frames = map(self.decoder.parse, blocks)
         return sum(frame is not None and frame.data != b"[DONE]" for frame in frames)
 
     async def rest(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -138,7 +145,7 @@ class Reader:
     async def ask(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a request for something else than a stream, under the clocks of an opening; raises as ``rest``."""
         self._watchdog.ensure_free()
-        self._clocks.opening(self._time())
+        self._clocks.opening(self._loop.time())
         self._watchdog.close()
         return await self._watchdog.wait_for(call)
 
@@ -153,7 +160,7 @@ class Reader:
         self._watchdog.ensure_free()
         chunk = pushed.take()
         if chunk != b"":
-            now = self._time()
+            now = self._loop.time()
             self._clocks.received(now)
             self._watchdog.keep_watch(now)
             return chunk
@@ -171,15 +178,27 @@ class Reader:
             if self._arrival is arrival:
                 self._arrival = None
 
+    # Long, for it is run for every read, and each function that it called would be, too.
     def _note_arrival(self) -> None:
-        arrival, watchdog = self._arrival, self._watchdog
+        arrival, pushed, work, watchdog = self._arrival, self._pushed, self.work, self._watchdog
         if arrival is None or arrival.done():
+            return
+        if pushed is None or work is None:
+            arrival.set_result(None)
             return
         # While the task's place is taken it does not wait: neither for more bytes, nor to be interrupted.
         task, watchdog.waiting, self._arrival = watchdog.waiting, None, None
-        self._has_worked = False
+        stats, waits_on = self._stats, True
+        chunk: bytes | None = b""
         try:
-            waits_on = self._work_off()
+            while waits_on and (chunk := pushed.take()):
+                received, busy = self._loop.time(), stats.handler_seconds
+                blocks = self._blocks_of(chunk, received)
+                waits_on = not blocks or work(blocks)
+                if waits_on:
+                    self._note_work(received, received + stats.handler_seconds - busy)
+                    if not pushed.has_more:
+                        break
         except BaseException as error:  # noqa: BLE001 - the task that waits is the one to face it
             # Unless a handler has cancelled it.
             if not arrival.done():
@@ -187,31 +206,28 @@ class Reader:
             return
         if arrival.done():
             return
-        if waits_on:
+        if waits_on and chunk is not None:
             watchdog.waiting, self._arrival = task, arrival
         else:
+            self._has_worked = bool(chunk)
             arrival.set_result(None)
 
-    def _work_off(self) -> bool:
-        """Have all worked on that has come; true where the task can wait on."""
-        pushed, work, clocks, stats = self._pushed, self._work, self._clocks, self._stats
-        if pushed is None or work is None:
-            return False
-        while chunk := pushed.take():
-            self._has_worked = True
-            clocks.received(self._time())
-            before = stats.handler_seconds
-            if not work(self.blocks_of(chunk)):
-                return False
+    def _note_work(self, received: float, until: float) -> None:
+        """Tell the clocks that bytes were worked on in the place of the task that waits on."""
+        progress = self._stats.events - self._stats.keepalives
+        if progress > self._progress:
+            self._progress = progress
+            self._clocks.worked(received, until)
+        else:
+            self._clocks.received(received)
             self.note_progress()
-            now = clocks.received_at + stats.handler_seconds - before
-            clocks.waiting(now)
-            self._watchdog.keep_watch(now)
-        return chunk is not None
+            self._clocks.waiting(until)
+        if self._watchdog.timer is None:
+            self._watchdog.keep_watch(until)
 
     def unterminated(self) -> Frame | None:
         """Return the frame that the end of the bytes cut off before its blank line."""
-        return self._decoder.flush()
+        return self.decoder.flush()
 
     def note_progress(self) -> None:
         """Tell the clocks what the frames of the last read were: events, and not only keepalives, or not."""
@@ -231,7 +247,7 @@ class Reader:
     @property
     def elapsed(self) -> float:
         """Seconds since the run began."""
-        return self._time() - self._began
+        return self._loop.time() - self._began
 
     def note_end(self) -> None:
         """Tell the figures that the run ends now."""
@@ -248,7 +264,7 @@ class Reader:
     async def drain(self) -> int:
         """Read what follows the end of the response, for a short while, and return how many frames that were."""
         late = 0
-        self._work = None  # What follows the end is only counted.
+        self.work = None  # What follows the end is only counted.
         if self._chunks is None:
             return late
         with anyio.move_on_after(LINGER_SECONDS):
@@ -286,5 +302,5 @@ class Reader:
     def _look_at_head(self, chunk: bytes, blocks: list[bytes]) -> None:
         if self._stats.first_byte_after is None:
             self._stats.first_byte_after = self._stats.last_byte_after
-        self.has_frames = any(map(self.parse, blocks))
+        self.has_frames = any(map(self.decoder.parse, blocks))
         self.body_head = b"" if self.has_frames else (self.body_head + chunk)[:BODY_HEAD_BYTES]

@@ -33,7 +33,13 @@ class Chunks(Protocol):
 
 
 class PushedChunks(Chunks, Protocol):
-    """Chunks that tell when bytes have come, so that these can be worked on there and then, and no task is woken up."""
+    """Chunks that tell when bytes have come, so that these can be worked on there and then, and no task is woken up.
+
+    Attributes:
+        has_more: whether something is left that the last ``take`` did not return, be it the end.
+    """
+
+    has_more: bool
 
     def take(self) -> bytes | None:
         """Return what has come and was not taken: ``b""`` where that is nothing, ``None`` where the bytes have ended.

@@ -5,6 +5,7 @@ Stdlib only, and usable alone. The algorithm is section 9.2.6 of the HTML standa
 only CR and LF end a line: text methods would also split at U+2028, NEL, VT and FF.
 """
 
+from sys import intern
 from typing import NamedTuple
 
 from streamkit.errors import FrameTooLarge, UsageError
@@ -44,6 +45,18 @@ class Decoder:
         last_event_id: the last event id the stream set, also by a block without data.
         retry: the last reconnection time the stream set, in milliseconds.
     """
+
+    __slots__ = (
+        "_after_cr",
+        "_at_start",
+        "_head",
+        "_limit",
+        "_name",
+        "_pending",
+        "_too_large",
+        "last_event_id",
+        "retry",
+    )
 
     def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         if max_event_bytes < 1:
@@ -162,7 +175,8 @@ class Decoder:
         """Tell whether a frame begins with the event's name alone, and remember which one it is."""
         if _LF in head or not head.startswith(b"event: "):
             return False
-        self._head, self._name = head, head[7:].decode("utf-8", "replace") or "message"
+        # One string for all streams: it is looked up for every frame.
+        self._head, self._name = head, intern(head[7:].decode("utf-8", "replace")) or "message"
         return True
 
     def _parse_lines(self, block: bytes) -> Frame | None:

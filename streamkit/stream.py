@@ -20,12 +20,10 @@ from streamkit.errors import ClockExpired, StreamkitError, TransportError, Usage
 from streamkit.events import (
     EVENTS,
     TERMINAL_TYPES,
-    DeltaEvent,
     ErrorEvent,
     Event,
     InvalidEvent,
     Keepalive,
-    OutputTextDelta,
     TerminalEvent,
 )
 from streamkit.failures import from_detail
@@ -38,6 +36,7 @@ from streamkit.source import Background, Source
 from streamkit.sse import Decoder, Frame
 from streamkit.stats import RunStats
 from streamkit.synthesis import missing_events
+from streamkit.undecoded import BEGINNINGS, TEXT_DELTA, name_of_delta
 from streamkit.verdict import server_notice
 from streamkit.watchdog import Interrupted
 
@@ -46,17 +45,6 @@ logger = logging.getLogger("streamkit.stream")
 CANCEL_SECONDS = 3.0
 """How long the server may take to say that it cancels a background response."""
 
-DELTA_TYPES = frozenset(name for name, model in EVENTS.items() if issubclass(model, DeltaEvent))
-"""The wire names of all deltas."""
-# What the frame of a delta begins with, and what its data holds the way servers write JSON: without spaces, or with one
-# behind a colon. What the data says decides; where it says something else than the frame, it must be looked at.
-_HEADS = {b"event: %s" % name.encode(): name for name in DELTA_TYPES}
-_MARKS = {name: (b'"type":"%s"' % name.encode(), b'"type": "%s"' % name.encode()) for name in DELTA_TYPES}
-# Both at once, as most servers write them: one look at a block, where there would be three.
-_BEGINNINGS = {
-    name: tuple(b"event: %s\ndata: {%s" % (name.encode(), mark) for mark in marks) for name, marks in _MARKS.items()
-}
-_TEXT = next(name for name, model in EVENTS.items() if model is OutputTextDelta)
 FRAME_BYTES = 128
 """What a frame takes in memory, roughly, besides its data."""
 _UNFINISHED = frozenset({"queued", "in_progress"})
@@ -133,13 +121,48 @@ class EventStream:
 
     Attributes:
         unwanted: the wire names of deltas that nobody listens to, and that need not be decoded therefore.
-        deliver: if it is set, called when events are at hand while a task waits in ``fill``, and in its place; true
-            where it has taken and delivered all of them, and that task can wait on.
+        work: if it is set, called with what comes while a task waits in ``fill``: to ``pass_on`` it in its place.
+        deliver: called by ``pass_on`` with each event and notice; true where that task can wait on.
         opened: what the other side said when the source was last opened.
         ending: how the response ended; ``None`` as long as it goes on.
         late_frames: how many frames came after the end.
         stats: the figures so far.
     """
+
+    __slots__ = (
+        "_accumulator",
+        "_background",
+        "_blocks",
+        "_cursor",
+        "_decode",
+        "_decoder",
+        "_deferred",
+        "_deferred_bytes",
+        "_delay",
+        "_events_before_restart",
+        "_is_suffix",
+        "_limits",
+        "_make_translator",
+        "_may_defer",
+        "_notices",
+        "_poll_every",
+        "_reader",
+        "_recovery",
+        "_reported",
+        "_source",
+        "_step",
+        "_timeouts",
+        "_translator",
+        "_unread",
+        "_upcoming",
+        "deliver",
+        "ending",
+        "late_frames",
+        "opened",
+        "stats",
+        "unwanted",
+        "work",
+    )
 
     def __init__(
         self,
@@ -155,7 +178,8 @@ class EventStream:
         translator: Callable[[], Translator] | None = None,
     ) -> None:
         self.unwanted: frozenset[str] = frozenset()
-        self.deliver: Callable[[], bool] | None = None
+        self.work: Callable[[list[bytes]], bool] | None = None
+        self.deliver: Callable[[Event | Notice], bool] | None = None
         self.opened: Opened | None = None
         self.ending: Outcome | None = None
         self.late_frames = 0
@@ -179,7 +203,7 @@ class EventStream:
         self._limits = limits or Limits()
         self._decode = decode
         self._reader: Reader | None = None
-        self._parse: Callable[[bytes], Frame | None] = Decoder().parse
+        self._decoder = Decoder()
         self._step: Callable[[], Awaitable[None]] = self._open
         self._delay = 0.0
         # Notices, and the end of the response where one of them comes before it.
@@ -213,7 +237,7 @@ class EventStream:
                     return None
                 else:
                     block = self._blocks.pop()
-                    frame = self._parse(block)
+                    frame = self._decoder.parse(block)
                     if frame is None or (frame.event in self.unwanted and self._defer(block)):
                         continue
                     if self._translator is not None:
@@ -246,7 +270,8 @@ class EventStream:
         if self.ending is not None:
             return
         if self._reader is None:
-            self._reader = Reader(self._timeouts, self._limits, self.stats, self._work)
+            self._reader = Reader(self._timeouts, self._limits, self.stats)
+        self._reader.work = self.work
         try:
             await self._step()
         except Interrupted:
@@ -255,6 +280,28 @@ class EventStream:
             raise
         except StreamkitError as error:
             self._recover_or_end(error)
+
+    def keep(self, blocks: list[bytes]) -> None:
+        """Have at hand what came while a task waits in ``fill``."""
+        blocks.reverse()
+        self._blocks = blocks
+
+    def pass_on(self, blocks: list[bytes]) -> bool:
+        """Deliver what came while a task waits in ``fill``; true where that task can wait on."""
+        blocks.reverse()
+        self._blocks = blocks
+        deliver, step = self.deliver, self._step
+        if deliver is None:
+            return False
+        while blocks or self._upcoming is not None or self._notices:
+            delivery = self.take()
+            if delivery is None:
+                break
+            if not deliver(delivery):
+                return False
+        if self.stats.first_text_after is None:
+            self._note_times()
+        return self.ending is None and self._step is step
 
     def end(self, outcome: Outcome) -> None:
         """End the stream from this side, now, if it has not ended."""
@@ -268,7 +315,7 @@ class EventStream:
         reader = self._reader
         if reader is None:
             return
-        self.deliver = None  # A handler of the end may be the one to close.
+        self.work = self.deliver = None  # A handler of the end may be the one to close.
         self._note_times()
         self.stats.text_characters = len(self.accumulator.text)
         self.stats.gaps = self._cursor.gaps
@@ -324,7 +371,7 @@ class EventStream:
 
     async def _open(self) -> None:
         self.opened = await self._wire.open(lambda: self._source.open(self._cursor))
-        self._parse = self._wire.parse
+        self._decoder = self._wire.decoder
         self._cursor.reconnected()
         self._translator = self._make_translator() if self._make_translator is not None else None
         self._notices.append(self.opened)
@@ -340,23 +387,7 @@ class EventStream:
         if blocks is None:
             self._upcoming = iter(self._last_events(reader))
         elif blocks:
-            self._take_up(blocks)
-
-    def _work(self, blocks: list[bytes]) -> bool:
-        """Deliver what is in blocks, in the place of the task that waits in ``_read``; true where that can wait on."""
-        if not blocks:
-            return True
-        self._take_up(blocks)
-        step = self._step
-        if self.deliver is None or not self.deliver() or self.ending is not None or self._step is not step:
-            return False
-        if self.stats.first_text_after is None:
-            self._note_times()
-        return True
-
-    def _take_up(self, blocks: list[bytes]) -> None:
-        blocks.reverse()
-        self._blocks = blocks
+            self.keep(blocks)
 
     def _defer(self, first: bytes) -> bool:
         """Put off the decoding of a block, and of those behind it, as far as they are deltas that nobody wants."""
@@ -368,11 +399,11 @@ class EventStream:
         count = 0
         for block in reversed(blocks):
             if not block.startswith(beginnings):
-                name = self._unwanted_delta(block)
-                if name is None:
+                name = name_of_delta(block)
+                if name not in self.unwanted:
                     break
-                beginnings = _BEGINNINGS[name]
-                if name == _TEXT:
+                beginnings = BEGINNINGS[name]
+                if name == TEXT_DELTA:
                     self._accumulator.has_text = True
             count += 1
             size += FRAME_BYTES + len(block)
@@ -390,13 +421,6 @@ class EventStream:
             self._catch_up()
         return True
 
-    def _unwanted_delta(self, block: bytes) -> str | None:
-        """Return the wire name of a block that is a delta that nobody wants, as can be told without decoding it."""
-        head, _, data = block.partition(b"\ndata: ")
-        name = _HEADS.get(head)
-        is_unwanted = name in self.unwanted and any(mark in data for mark in _MARKS[name])
-        return name if is_unwanted else None
-
     def _add_behind_deferred(self, event: Event) -> None:
         self._cursor.advance_past_unread(event, self._unread)
         self._unread = 0
@@ -413,7 +437,7 @@ class EventStream:
         deferred, self._deferred, self._deferred_bytes, self._unread = self._deferred, [], 0, 0
         for entry in deferred:
             if isinstance(entry, bytes):
-                frame = self._parse(entry)
+                frame = self._decoder.parse(entry)
                 assert frame is not None
                 entry = self._decode(frame)  # noqa: PLW2901 - the same event, looked at
                 self._cursor.note_read_late(entry)

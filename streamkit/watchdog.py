@@ -25,13 +25,15 @@ class Watchdog:
 
     Attributes:
         waiting: the task that waits; ``None`` where none does, and none can be interrupted.
+        timer: fires when a clock may have run out; ``None`` where none is set, and ``keep_watch`` sets one.
     """
+
+    __slots__ = ("_clocks", "_loop", "_reason", "timer", "waiting")
 
     def __init__(self, clocks: Clocks) -> None:
         self._clocks = clocks
         self._loop = asyncio.get_running_loop()
-        self._time = self._loop.time
-        self._timer: asyncio.TimerHandle | None = None
+        self.timer: asyncio.TimerHandle | None = None
         self.waiting: asyncio.Task[object] | None = None
         self._reason: Exception | None = None
 
@@ -59,7 +61,7 @@ class Watchdog:
             raise await self._end_of_wait(self._reason, task, cancellations, failure)
         finally:
             self.waiting = None
-            self._clocks.received(self._time())
+            self._clocks.received(self._loop.time())
 
     def keep_watch(self, now: float) -> None:
         """Watch on where nothing need be waited for.
@@ -67,7 +69,7 @@ class Watchdog:
         Raises:
             ClockExpired: a clock ran out while nobody waited.
         """
-        if self._timer is None:
+        if self.timer is None:
             self._set_timer(now)
 
     def interrupt(self) -> None:
@@ -76,9 +78,9 @@ class Watchdog:
 
     def close(self) -> None:
         """Stop watching; the next wait starts anew, by the deadlines as they are then."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def ensure_free(self) -> None:
         """Raise ``UsageError`` where a task is waiting."""
@@ -89,7 +91,7 @@ class Watchdog:
         self.ensure_free()
         task = asyncio.current_task()
         assert task is not None
-        now = self._time()
+        now = self._loop.time()
         self._clocks.waiting(now)
         self.keep_watch(now)
         self.waiting = task
@@ -119,12 +121,12 @@ class Watchdog:
         if when <= now:
             # It ran out while nobody waited; where bytes are always at hand, nobody would wait for the timer either.
             raise ClockExpired(clock, seconds)
-        self._timer = self._loop.call_at(when, self._look)
+        self.timer = self._loop.call_at(when, self._look)
 
     def _look(self) -> None:
         if self._expired() is not None:
             # Where something has kept the loop busy, its timers come before the bytes that wait: let those in first.
-            self._timer = self._loop.call_later(SECOND_LOOK_SECONDS, self._look_again)
+            self.timer = self._loop.call_later(SECOND_LOOK_SECONDS, self._look_again)
 
     def _look_again(self) -> None:
         expired = self._expired()
@@ -133,12 +135,12 @@ class Watchdog:
 
     def _expired(self) -> tuple[str, float] | None:
         """Return the clock that has run out and its setting; where none has, set the timer anew."""
-        self._timer = None
+        self.timer = None
         deadline = self._clocks.next_deadline()
         if self.waiting is None or deadline is None:
             return None
         when, clock, seconds = deadline
-        now = self._time()
+        now = self._loop.time()
         if now >= when:
             return clock, seconds
         self._set_timer(now)

@@ -47,6 +47,13 @@ class PushedSource:
         self._chunks.extend(chunks)
         self._tell()
 
+    @property
+    def has_more(self) -> bool:
+        if self._chunks or self._end is not None:
+            return True
+        self._emptied.set()
+        return False
+
     def take(self) -> bytes | None:
         if self._chunks:
             return self._chunks.popleft()
@@ -101,6 +108,10 @@ class _Asked:
 class _Telling(_Asked):
     def take(self) -> bytes | None:
         return self._source.take()
+
+    @property
+    def has_more(self) -> bool:
+        return self._source.has_more
 
     def listen(self, came: Callable[[], None]) -> None:
         self._source.came = came

@@ -40,6 +40,7 @@ FLOORS = {
     "merging": 3,
     "accumulator": 4,
     "backlog": 4,
+    "undecoded": 4,
     "failures": 4,
     "recovery": 4,
     "source": 4,

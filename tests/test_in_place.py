@@ -58,33 +58,41 @@ async def in_a_callback(work: Callable[[], Any]) -> Any:
     return await done
 
 
+def waiting_task() -> "asyncio.Task[Any]":
+    return asyncio.create_task(asyncio.Event().wait())
+
+
 async def test_work_is_done_as_the_task_and_in_the_context() -> None:
     context = copy_context()
     context.run(VALUE.set, "the task's")
-    task = asyncio.create_task(asyncio.Event().wait())
+    task = waiting_task()
     found: list[object] = []
 
-    def work() -> bool:
-        found.extend([asyncio.current_task(), VALUE.get()])
+    def work(given: str) -> bool:
+        found.extend([given, asyncio.current_task(), VALUE.get()])
         return True
 
-    assert await in_a_callback(lambda: Place(task, context).take(work))
-    assert found == [task, "the task's"]
+    place = Place(task, context, work=work, keep=found.append)
+    assert await in_a_callback(lambda: place.take("given"))
+    assert found == ["given", task, "the task's"]
     task.cancel()
 
 
-async def test_where_a_task_runs_the_place_is_not_taken() -> None:
-    task = asyncio.create_task(asyncio.Event().wait())
-    assert not Place(task, copy_context()).take(lambda: True)
+async def test_where_a_task_runs_the_place_is_not_taken_and_nothing_is_lost() -> None:
+    task = waiting_task()
+    kept: list[str] = []
+    assert not Place(task, copy_context(), work=lambda _: True, keep=kept.append).take("given")
+    assert kept == ["given"]
     task.cancel()
 
 
 async def test_work_that_fails_leaves_the_place() -> None:
-    task = asyncio.create_task(asyncio.Event().wait())
+    task = waiting_task()
+    place = Place[int](task, copy_context(), work=lambda given: bool(1 / given), keep=lambda _: None)
 
     def take() -> object:
         with pytest.raises(ZeroDivisionError):
-            Place(task, copy_context()).take(lambda: bool(1 / 0))
+            place.take(0)
         return asyncio.current_task()
 
     assert await in_a_callback(take) is None

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 
 def reader(limits: Limits | None = None, timeouts: Timeouts | None = None) -> Reader:
-    return Reader(timeouts or Timeouts(), limits or Limits(), RunStats(), lambda _: False)
+    return Reader(timeouts or Timeouts(), limits or Limits(), RunStats())
 
 
 async def opened(source: ScriptedSource, limits: Limits | None = None, timeouts: Timeouts | None = None) -> Reader:
@@ -153,7 +153,8 @@ class Working:
 
     def __init__(self, first: Callable[[Reader], object] = lambda _: None, *, timeouts: Timeouts | None = None) -> None:
         self.source = PushedSource()
-        self.reader = Reader(timeouts or Timeouts(), Limits(), RunStats(), self._work)
+        self.reader = Reader(timeouts or Timeouts(), Limits(), RunStats())
+        self.reader.work = self._work
         self.waits_on = True
         self.blocks: list[bytes] = []
         self._first = first
@@ -264,7 +265,8 @@ def test_in_place_the_time_of_handlers_is_no_silence_and_keepalives_are_no_progr
             stats.events, stats.keepalives, stats.handler_seconds = 1, keepalives, seconds
             return True
 
-        working = Reader(Timeouts(idle=0.5, progress=0.7), Limits(), stats, work)
+        working = Reader(Timeouts(idle=0.5, progress=0.7), Limits(), stats)
+        working.work = work
         await working.open(lambda: source.open(Cursor()))
         loop.call_later(0.4, source.arrive, b": a\n\n")
         with pytest.raises(ClockExpired) as caught:

@@ -50,7 +50,26 @@ class Deliveries:
         stats: the run's figures, in which the time of handlers is counted.
         max_blocking_seconds: how long a handler may keep the loop busy before it is reported.
         stop: called with the error when a handler in a lane has failed, so that the run stops.
+
+    Attributes:
+        table: the handlers.
+        lanes: those that have been handed something.
+        notices: what ``settle`` is to tell.
     """
+
+    __slots__ = (
+        "_blocking",
+        "_chains",
+        "_disabled",
+        "_max_blocking_seconds",
+        "_notable_seconds",
+        "_run",
+        "_stats",
+        "_told",
+        "lanes",
+        "notices",
+        "table",
+    )
 
     def __init__(
         self,
@@ -68,16 +87,11 @@ class Deliveries:
         self._max_blocking_seconds = max_blocking_seconds
         # What takes no longer is neither the longest nor too long.
         self._notable_seconds = 0.0
-        self._notices: deque[Notice] = deque()
+        self.notices: deque[Notice] = deque()
         self._blocking: set[str] = set()
         self._disabled: set[object] = set()
         self._chains: dict[Chain, CallNext] = {}
         self._told: deque[Exception] = deque(maxlen=REMEMBERED_FAILURES)
-
-    @property
-    def is_unsettled(self) -> bool:
-        """Whether there is something for ``settle`` to do."""
-        return bool(self._notices or self.lanes.workers)
 
     async def deliver(self, subject: Delivery) -> None:
         """Hand an event, notice or outcome over to lanes, then call the other handlers, each awaited before the next.
@@ -151,11 +165,11 @@ class Deliveries:
 
     def note(self, notice: Notice) -> None:
         """Have a notice told when the stream has nothing at hand, or ends."""
-        self._notices.append(notice)
+        self.notices.append(notice)
 
     async def settle(self) -> None:
         """Tell what lanes have dropped, and let them work; called when the stream has nothing at hand."""
-        self._notices.extend(self.lanes.dropped())
+        self.notices.extend(self.lanes.dropped())
         await self._tell_notices()
         await self.lanes.give_way()
 
@@ -173,14 +187,14 @@ class Deliveries:
             # What is told from here on comes after all that the lanes were handed.
             await self.lanes.cancel()
         self.lanes.raise_failures()
-        self._notices.extend(self.lanes.dropped(at_end=True))
+        self.notices.extend(self.lanes.dropped(at_end=True))
         await self._tell_notices()
         answers = [(error, await self._is_forgiven(error, error.lane, None, current)) for error, current in late]
         raise_together([error for error, is_forgiven in answers if not is_forgiven])
 
     async def _tell_notices(self) -> None:
-        while self._notices:
-            notice = self._notices.popleft()
+        while self.notices:
+            notice = self.notices.popleft()
             await self.call(self.table[type(notice)].inline, notice)
 
     async def _call_in_lane(self, lane: Lane, subject: Delivery) -> None:
@@ -251,7 +265,7 @@ class Deliveries:
             return
         self._blocking.add(handler.name)
         logger.warning("the handler %s kept the event loop busy for %.3f s", handler.name, seconds)
-        self._notices.append(HandlerBlocked(handler=handler.name, event=subject, seconds=seconds))
+        self.notices.append(HandlerBlocked(handler=handler.name, event=subject, seconds=seconds))
 
 
 async def _wait_for(result: Awaitable[object]) -> None:

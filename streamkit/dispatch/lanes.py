@@ -125,6 +125,8 @@ class Lanes:
         stop: called with the error when a handler in a lane has failed, so that the run stops.
     """
 
+    __slots__ = ("_handle", "_is_released", "_stop", "full", "workers")
+
     def __init__(self, handle: Handle, *, stop: Callable[[BaseException], None]) -> None:
         self._handle = handle
         self._stop = stop

@@ -159,7 +159,14 @@ class HttpSource:
 
 
 class HttpChunks:
-    """The body of an answer, chunk by chunk as it comes."""
+    """The body of an answer, chunk by chunk as it comes.
+
+    Attributes:
+        opened: what the server said.
+        has_more: whether something is left that the last ``take`` did not return, be it the end.
+    """
+
+    __slots__ = ("_content", "_listener", "_response", "_taken", "has_more", "opened")
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.opened = Opened(
@@ -168,6 +175,7 @@ class HttpChunks:
             headers=response.headers,
             request_id=request_id(response.headers),
         )
+        self.has_more = True
         self._response = response
         self._content = response.content
         self._listener: Listener | None = None
@@ -199,6 +207,7 @@ class HttpChunks:
             except (aiohttp.ClientError, OSError) as error:
                 raise self._lost(error) from error
             self._taken += len(chunk)
+            self.has_more = listener is None or listener.is_over or content.total_bytes > self._taken
             return chunk
         # A body that cannot be decoded breaks off although its connection goes on.
         if listener is not None and not listener.is_over and content.exception() is None:

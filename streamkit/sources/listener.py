@@ -14,6 +14,8 @@ class Listener(asyncio.Protocol):
         is_over: whether nothing more comes: the answer has ended, or the connection on whichever side.
     """
 
+    __slots__ = ("_came", "_pass_on", "_protocol", "_transport", "is_over")
+
     def __init__(self, transport: asyncio.Transport, content: aiohttp.StreamReader, came: Callable[[], None]) -> None:
         self.is_over = False
         self._transport = transport

@@ -1,0 +1,23 @@
+"""Deltas as bytes: told apart without decoding them, for those that nobody wants."""
+
+from streamkit.events import EVENTS, DeltaEvent, OutputTextDelta
+
+DELTA_TYPES = frozenset(name for name, model in EVENTS.items() if issubclass(model, DeltaEvent))
+"""The wire names of all deltas."""
+TEXT_DELTA = next(name for name, model in EVENTS.items() if model is OutputTextDelta)
+"""The wire name of the delta that the answer's text comes in."""
+# What the frame of a delta begins with, and what its data holds the way servers write JSON: without spaces, or with one
+# behind a colon. What the data says decides; where it says something else than the frame, it must be looked at.
+_HEADS = {b"event: %s" % name.encode(): name for name in DELTA_TYPES}
+_MARKS = {name: (b'"type":"%s"' % name.encode(), b'"type": "%s"' % name.encode()) for name in DELTA_TYPES}
+BEGINNINGS = {
+    name: tuple(b"event: %s\ndata: {%s" % (name.encode(), mark) for mark in marks) for name, marks in _MARKS.items()
+}
+"""By wire name, what the block of a delta begins with, as most servers write it: enough to know that it is one."""
+
+
+def name_of_delta(block: bytes) -> str | None:
+    """Return the wire name of a block that is a delta; ``None`` where it is none, or must be decoded to tell."""
+    head, _, data = block.partition(b"\ndata: ")
+    name = _HEADS.get(head)
+    return name if name is not None and any(mark in data for mark in _MARKS[name]) else None
