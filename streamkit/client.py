@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -226,7 +226,7 @@ class Client:
         if not response_id or response_id in {".", ".."} or "/" in response_id:
             raise UsageError(f"{response_id!r} is no response id")
         api = self._api(extra_headers, timeouts)
-        asked = HttpRequest(method="GET", url=str(api.address(f"responses/{response_id}")), headers=api.headers)
+        asked = partial(_asked, "GET", api, f"responses/{response_id}")
         output, toolbox = _output_of(text_format), Toolbox(tools)
         options = ToolOptions(
             max_rounds=max_rounds,
@@ -497,8 +497,11 @@ def _asking(
     body = api.body(request)
     background = server if request.get("background") is True else None
     source = HttpSource(server, body, background=background is not None, path=api.path)
-    asked = HttpRequest(method="POST", url=str(server.address(api.path)), headers=server.headers, body=body)
-    return _recorded(source, background, record, asked)
+    return _recorded(source, background, record, partial(_asked, "POST", server, api.path, body))
+
+
+def _asked(method: str, server: ResponsesApi, path: str, body: bytes | None = None) -> HttpRequest:
+    return HttpRequest(method=method, url=str(server.address(path)), headers=server.headers, body=body)
 
 
 def _further(
@@ -524,12 +527,15 @@ def _further(
 
 
 def _recorded(
-    source: Source, background: Background | None, path: str | os.PathLike[str] | None, request: HttpRequest
+    source: Source,
+    background: Background | None,
+    path: str | os.PathLike[str] | None,
+    asked: Callable[[], HttpRequest],
 ) -> tuple[Source, Background | None]:
-    """Return the source and the background of a run, recorded where a path is given."""
+    """Return the source and the background of a run, recorded with what was asked where a path is given."""
     if path is None:
         return source, background
-    recording = Recording(source, path, background=background, request=request)
+    recording = Recording(source, path, background=background, request=asked())
     return recording, recording if background is not None else None
 
 

@@ -17,6 +17,7 @@ from streamkit.events import EVENTS, DoneSentinel, ErrorEvent, Event, InvalidEve
 from streamkit.sse import Frame
 
 Validate = Callable[[bytes], Event]
+_LF = ord("\n")
 
 
 class _Validators(dict[str, Validate | None]):
@@ -42,6 +43,39 @@ def _without_padding(validate: Validate, data: bytes) -> Event:
 
 _VALIDATORS = _Validators()
 _UNNAMED = "message"
+
+
+class _Heads(dict[bytes, tuple[str, Validate | None]]):
+    """From how a block begins, where that is the name of an event and no more, to that name and its validator."""
+
+    def __missing__(self, head: bytes) -> tuple[str, Validate | None]:
+        name = head.removeprefix(b"event: ").decode("utf-8", "replace")
+        validate = _VALIDATORS[name] if head.startswith(b"event: ") else None
+        if validate is not None:
+            self[head] = name, validate
+        return name, validate
+
+
+_HEADS = _Heads()
+
+
+def decode_block(block: bytes, unwanted: frozenset[str]) -> Event | None:
+    """Return the event of a block of an event stream; ``None`` where it has to be parsed, and its frame decoded.
+
+    That is so unless it is written as most servers do: ``event: NAME``, and one line of data that fits.
+
+    Args:
+        block: the bytes between two blank lines.
+        unwanted: names of events that are not to be decoded either.
+    """
+    head, _, data = block.partition(b"\ndata: ")
+    name, validate = _HEADS[head]
+    if validate is None or name in unwanted or _LF in data:
+        return None
+    try:
+        return validate(data)
+    except ValidationError:
+        return None
 
 
 def decode(frame: Frame) -> Event:

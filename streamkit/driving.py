@@ -11,14 +11,12 @@ from functools import partial
 from streamkit.dispatch import Deliveries
 from streamkit.dispatch.deliveries import Rest
 from streamkit.dispatch.lanes import Worker
-from streamkit.dispatch.table import NOBODY
 from streamkit.errors import UsageError
-from streamkit.events import EVENTS, InvalidEvent
 from streamkit.in_place import Place
 from streamkit.iteration import Tap
 from streamkit.outcome import Cancelled, Delivery, EventsDropped
 from streamkit.stream import AnyStream, EventStream
-from streamkit.undecoded import DELTA_TYPES
+from streamkit.undecoded import deltas_but_for
 
 logger = logging.getLogger("streamkit.driving")
 
@@ -80,17 +78,12 @@ class Driver:
 
     def listeners_changed(self) -> None:
         """Find out anew which deltas nobody listens to."""
+        unwanted = self._deliveries.table.unwanted
         # A copy, for a forgotten iterator is detached at any moment.
         classes = tuple(model for tap in tuple(self._taps) for model in tap.classes)
-        table = self._deliveries.table
-
-        def is_wanted(model: type) -> bool:
-            return table[model] is not NOBODY or issubclass(model, classes)
-
-        # Whether a delta is invalid shows only when it is decoded.
-        nothing = is_wanted(InvalidEvent)
-        names = () if nothing else (name for name in DELTA_TYPES if not is_wanted(EVENTS[name]))
-        self._stream.unwanted = frozenset(names)
+        if classes:
+            unwanted = deltas_but_for(classes) & unwanted
+        self._stream.unwanted = unwanted
 
     def note_dropped(self, *, at_end: bool = False) -> None:
         """Have told what iterators have dropped that keep up again; at the end, whatever was dropped."""

@@ -179,7 +179,7 @@ class Reader:
                 self._arrival = None
 
     # Long, for it is run for every read, and each function that it called would be, too.
-    def _note_arrival(self) -> None:
+    def _note_arrival(self) -> None:  # noqa: C901, PLR0912
         arrival, pushed, work, watchdog = self._arrival, self._pushed, self.work, self._watchdog
         if arrival is None or arrival.done():
             return
@@ -196,7 +196,17 @@ class Reader:
                 blocks = self._blocks_of(chunk, received)
                 waits_on = not blocks or work(blocks)
                 if waits_on:
-                    self._note_work(received, received + stats.handler_seconds - busy)
+                    until = received + stats.handler_seconds - busy
+                    progress = stats.events - stats.keepalives
+                    if progress > self._progress:
+                        self._progress = progress
+                        self._clocks.worked(received, until)
+                    else:
+                        self._clocks.received(received)
+                        self.note_progress()
+                        self._clocks.waiting(until)
+                    if watchdog.timer is None:
+                        watchdog.keep_watch(until)
                     if not pushed.has_more:
                         break
         except BaseException as error:  # noqa: BLE001 - the task that waits is the one to face it
@@ -211,19 +221,6 @@ class Reader:
         else:
             self._has_worked = bool(chunk)
             arrival.set_result(None)
-
-    def _note_work(self, received: float, until: float) -> None:
-        """Tell the clocks that bytes were worked on in the place of the task that waits on."""
-        progress = self._stats.events - self._stats.keepalives
-        if progress > self._progress:
-            self._progress = progress
-            self._clocks.worked(received, until)
-        else:
-            self._clocks.received(received)
-            self.note_progress()
-            self._clocks.waiting(until)
-        if self._watchdog.timer is None:
-            self._watchdog.keep_watch(until)
 
     def unterminated(self) -> Frame | None:
         """Return the frame that the end of the bytes cut off before its blank line."""

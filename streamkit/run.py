@@ -464,6 +464,8 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         """End the run where it is, if it has not ended; an ``error`` on its way to the caller is not replaced."""
         if self._stream.ending is None:
             self._end(error)
+        if not self._last_steps:
+            return
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLOSE_SECONDS) as scope:
             try:
                 await self._finish()

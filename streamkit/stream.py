@@ -15,6 +15,7 @@ from streamkit.accumulator import Accumulator
 from streamkit.backlog import size_of
 from streamkit.clocks import Timeouts
 from streamkit.codec import decode as decode_leniently
+from streamkit.codec import decode_block
 from streamkit.cursor import Cursor, Retry
 from streamkit.errors import ClockExpired, StreamkitError, TransportError, UsageError
 from streamkit.events import (
@@ -140,10 +141,10 @@ class EventStream:
         "_deferred_bytes",
         "_delay",
         "_events_before_restart",
+        "_is_plain",
         "_is_suffix",
         "_limits",
         "_make_translator",
-        "_may_defer",
         "_notices",
         "_poll_every",
         "_reader",
@@ -189,7 +190,7 @@ class EventStream:
         self._deferred: list[bytes | Event] = []
         self._deferred_bytes = 0
         self._unread = 0
-        self._may_defer = decode is decode_leniently and translator is None
+        self._is_plain = decode is decode_leniently and translator is None
         self._make_translator = translator
         self._translator: Translator | None = None
         self._source = source
@@ -237,13 +238,11 @@ class EventStream:
                     return None
                 else:
                     block = self._blocks.pop()
-                    frame = self._decoder.parse(block)
-                    if frame is None or (frame.event in self.unwanted and self._defer(block)):
-                        continue
-                    if self._translator is not None:
-                        self._upcoming = iter(self._translator.feed(frame))
-                        continue
-                    event = self._decode(frame)
+                    event = decode_block(block, self.unwanted) if self._is_plain else None
+                    if event is None:
+                        event = self._decode_frame(block)
+                        if event is None:
+                            continue
                 if self._deferred:
                     self._add_behind_deferred(event)
                     break
@@ -389,9 +388,18 @@ class EventStream:
         elif blocks:
             self.keep(blocks)
 
+    def _decode_frame(self, block: bytes) -> Event | None:
+        frame = self._decoder.parse(block)
+        if frame is None or (frame.event in self.unwanted and self._defer(block)):
+            return None
+        if self._translator is not None:
+            self._upcoming = iter(self._translator.feed(frame))
+            return None
+        return self._decode(frame)
+
     def _defer(self, first: bytes) -> bool:
         """Put off the decoding of a block, and of those behind it, as far as they are deltas that nobody wants."""
-        if not self._may_defer or self._cursor.is_replaying:
+        if not self._is_plain or self._cursor.is_replaying:
             return False
         blocks, size, most = self._blocks, self._deferred_bytes, self._limits.max_undecoded_bytes
         blocks.append(first)

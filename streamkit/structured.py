@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from typing import Any, Generic, TypeVar, cast
 
@@ -78,11 +79,11 @@ def _parsed(
     parse_error: InvalidOutput | None = None,
 ) -> ParsedResponse[T]:
     # What was read from the wire once is not validated again.
+    state = copy(response).__getstate__()
     own = {"parsed": parsed, "partial": partial, "parse_error": parse_error}
-    fields: dict[str, Any] = {**dict(response), **own}
-    # As nothing is validated, this may be the first: see `Model.__setstate__`.
-    ParsedResponse.model_rebuild()
-    return cast("ParsedResponse[T]", ParsedResponse.model_construct(response.model_fields_set, **fields))
+    made = cast("ParsedResponse[T]", ParsedResponse.__new__(ParsedResponse))
+    made.__setstate__({**state, "__dict__": {**state["__dict__"], **own}})
+    return made
 
 
 def _partial(output: OutputType[Any], text: str) -> PartialModel | None:

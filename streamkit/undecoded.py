@@ -1,19 +1,27 @@
 """Deltas as bytes: told apart without decoding them, for those that nobody wants."""
 
-from streamkit.events import EVENTS, DeltaEvent, OutputTextDelta
+from streamkit.events import EVENTS, DeltaEvent, InvalidEvent, OutputTextDelta
 
-DELTA_TYPES = frozenset(name for name, model in EVENTS.items() if issubclass(model, DeltaEvent))
-"""The wire names of all deltas."""
+DELTAS = {name: model for name, model in EVENTS.items() if issubclass(model, DeltaEvent)}
+"""All deltas by wire name."""
 TEXT_DELTA = next(name for name, model in EVENTS.items() if model is OutputTextDelta)
 """The wire name of the delta that the answer's text comes in."""
 # What the frame of a delta begins with, and what its data holds the way servers write JSON: without spaces, or with one
 # behind a colon. What the data says decides; where it says something else than the frame, it must be looked at.
-_HEADS = {b"event: %s" % name.encode(): name for name in DELTA_TYPES}
-_MARKS = {name: (b'"type":"%s"' % name.encode(), b'"type": "%s"' % name.encode()) for name in DELTA_TYPES}
+_HEADS = {b"event: %s" % name.encode(): name for name in DELTAS}
+_MARKS = {name: (b'"type":"%s"' % name.encode(), b'"type": "%s"' % name.encode()) for name in DELTAS}
 BEGINNINGS = {
     name: tuple(b"event: %s\ndata: {%s" % (name.encode(), mark) for mark in marks) for name, marks in _MARKS.items()
 }
 """By wire name, what the block of a delta begins with, as most servers write it: enough to know that it is one."""
+
+
+def deltas_but_for(wanted: tuple[type, ...]) -> frozenset[str]:
+    """Return the wire names of the deltas that are not among some classes, and so need not be decoded for them."""
+    # Whether a delta is invalid shows only when it is decoded.
+    if issubclass(InvalidEvent, wanted):
+        return frozenset()
+    return frozenset(name for name, model in DELTAS.items() if not issubclass(model, wanted))
 
 
 def name_of_delta(block: bytes) -> str | None:

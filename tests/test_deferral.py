@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamkit import Completed, Dispatcher, Failed, Limits, Outcome, Restarted, Retry, StreamRun, UnfinishedResponse
-from streamkit.codec import decode, decode_strictly
+from streamkit.codec import decode, decode_block, decode_strictly
 from streamkit.cursor import Cursor
 from streamkit.errors import ConnectionLost
 from streamkit.events import Event, InvalidEvent
@@ -46,10 +46,17 @@ class Decoded:
         self.names: list[str] = []
         self.decode = decode
         monkeypatch.setattr("streamkit.stream.decode_leniently", self)
+        monkeypatch.setattr("streamkit.stream.decode_block", self.decode_block)
 
     def __call__(self, frame: Frame) -> Event:
         self.names.append(frame.event)
         return self.decode(frame)
+
+    def decode_block(self, block: bytes, unwanted: frozenset[str]) -> Event | None:
+        event = decode_block(block, unwanted)
+        if event is not None:
+            self.names.append(event.type)
+        return event
 
 
 @pytest.fixture

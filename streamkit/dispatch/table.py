@@ -2,13 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple, get_args
 
 from streamkit.dispatch.handler import AnyFunction, Handler, Policy
 from streamkit.dispatch.lane import Lane
 from streamkit.errors import UsageError
-from streamkit.events import Event
+from streamkit.events import Event, InvalidEvent
 from streamkit.outcome import Closed, EventsDropped, HandlerBlocked, HandlerFailed, Outcome, Restarted
+from streamkit.undecoded import DELTAS, deltas_but_for
 
 CallNext = Callable[[Event], Awaitable[None]]
 """Passes an event on: to the next middleware, in the end to the handlers."""
@@ -88,6 +90,12 @@ class Table(dict[type, Route]):
         route = Route(inline, tuple(entry for entry in by_lane if entry[1] or model is Restarted))
         self[model] = route if any(route) else NOBODY
         return self[model]
+
+    @cached_property
+    def unwanted(self) -> frozenset[str]:
+        """The wire names of the deltas that no handler is called for."""
+        models: list[type[Event]] = [*DELTAS.values(), InvalidEvent]
+        return deltas_but_for(tuple(model for model in models if self[model] is not NOBODY))
 
     def followed_by(self, branch: Branch) -> "Table":
         """Return the table of the same handlers, and those of a branch behind them; raises as the making of one."""
