@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from contextvars import Context
@@ -33,7 +32,6 @@ class Driver:
     Args:
         stream: the events.
         deliveries: the handlers.
-        stop: called with the error when a handler has failed, so that the run stops.
     """
 
     __slots__ = (
@@ -42,24 +40,22 @@ class Driver:
         "_full",
         "_heirs",
         "_rest",
-        "_stop",
         "_stream",
         "_taps",
         "_waiting",
         "_watching",
     )
 
-    def __init__(self, stream: AnyStream, deliveries: Deliveries, *, stop: Callable[[Exception], None]) -> None:
+    def __init__(self, stream: AnyStream, deliveries: Deliveries) -> None:
         self._stream = stream
         self._deliveries = deliveries
-        self._stop = stop
         self._taps: list[Tap] = []
         # Those for which nothing more must be taken from the stream until they have room.
         self._full: list[Tap] = []
         self._driver: asyncio.Task[object] | None = None
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: list[asyncio.Future[None]] = []
         # Those of lanes, which wait for what is brought to them, but never for their turn.
-        self._watching: deque[asyncio.Future[None]] = deque()
+        self._watching: list[asyncio.Future[None]] = []
         # How many wait for their turn who want no event of their own, such as a task that dispatches.
         self._heirs = 0
         # What handlers that were called in the driver's place have left for it to do.
@@ -94,8 +90,10 @@ class Driver:
                     notice = EventsDropped(lane=tap.label, events=dropped.events, characters=dropped.characters)
                     self._deliveries.note(notice)
 
-    def interrupt(self) -> None:
-        """Let everybody go on who waits for room or for an event: the run has ended."""
+    def stop(self, cause: BaseException | None) -> None:
+        """End the run from this side, and let everybody go on who waits for room or for an event."""
+        stream = self._stream
+        stream.end(Cancelled(response=stream.accumulator.snapshot(), cause=cause))
         self._deliveries.lanes.release()
         for tap in self._full:
             tap.give_room()
@@ -167,7 +165,7 @@ class Driver:
         try:
             await call()
         except Exception as error:
-            self._stop(error)
+            self.stop(error)
             raise
         finally:
             self._driver = None
@@ -210,7 +208,7 @@ class Driver:
             self._share(delivery, own)
         route = deliveries.table[type(delivery)]
         for lane, _ in route.lanes:
-            deliveries.lanes.hand_over(lane, delivery)
+            deliveries.hand_over(lane, delivery)
         if route.inline:
             self._rest = deliveries.begin(route.inline, delivery)
         is_free = self._rest is None and self._stream.ending is None
@@ -322,7 +320,7 @@ class Driver:
     def _wake_next(self) -> None:
         """Give the turn to the next one who waits for it; where the run has ended, let everybody see that."""
         while self._driver is None and self._waiting:
-            waiter = self._waiting.popleft()
+            waiter = self._waiting.pop(0)
             if not waiter.done():
                 waiter.set_result(None)
                 if self._stream.ending is None:

@@ -7,11 +7,11 @@ the rest.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context, copy_context
 from functools import partial
 from types import SimpleNamespace, TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, cast
 
 import anyio
 from typing_extensions import TypeVar
@@ -146,13 +146,12 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
             max_blocking_seconds=(limits or Limits()).max_blocking_seconds,
             stop=self._stop,
         )
-        self._driver = Driver(self._stream, self._deliveries, stop=self._stop)
-        self._supply = Supply(self._driver.attach, self._driver.detach, self._next_for)
+        self._driver = Driver(self._stream, self._deliveries)
         self._dispatched: Table | None = None
         self._entered = False
         self._finisher: asyncio.Task[object] | None = None
-        self._finisher_is_done = asyncio.Event()
-        self._last_steps = [self._close, self._drain, self._tell, self._settle, self._tell_closed, self._close_lanes]
+        self._finisher_is_done: asyncio.Event | None = None
+        self._last_steps = list(self._LAST_STEPS)
         self._cancels_on_server = False
 
     @property
@@ -204,7 +203,7 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         to stop that one too, before the run closes; if it cannot be told, that is logged.
         """
         if self._stream.ending is None:
-            self._end(None)
+            self._driver.stop(None)
         if server and isinstance(self._stream.ending, Cancelled):
             self._cancels_on_server = True
 
@@ -324,11 +323,19 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._finisher not in (None, asyncio.current_task()):
+        if self._finisher_is_done is not None and self._finisher not in (None, asyncio.current_task()):
             # Another task is closing the run; nothing may be left when the block is.
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self._finisher_is_done.wait()
         await self._abandon(error)
+
+    @property
+    def _supply(self) -> Supply:
+        # Made anew each time: kept, it would keep the run.
+        return Supply(self._driver.attach, self._driver.detach, self._next_for)
+
+    def _stop(self, error: BaseException) -> None:
+        self._driver.stop(error)
 
     def _further(self, new_stream: Callable[..., EventStream]) -> Callable[[Source, Background | None], AnyStream]:
         return lambda source, background: self._staged(new_stream(source, background=background))
@@ -378,13 +385,6 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         self._deliveries.table = table if self._own.is_empty else table.followed_by(self._own.branch())
         self._driver.listeners_changed()
 
-    def _stop(self, error: BaseException) -> None:
-        self._end(error)
-
-    def _end(self, cause: BaseException | None) -> None:
-        self._stream.end(Cancelled(response=self.snapshot(), cause=cause))
-        self._driver.interrupt()
-
     async def _ended(self) -> Outcome:
         self._deliveries.lanes.raise_failures()
         return await self._finish()
@@ -402,19 +402,19 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         # Else a handler of the end, or another task, asks how the run ended; or one in a lane, which is waited for.
         if self._finisher is None and not self._deliveries.lanes.worker_of(asyncio.current_task()):
             self._finisher = asyncio.current_task()
-            self._finisher_is_done.clear()
+            self._finisher_is_done = done = asyncio.Event()
             try:
                 await self._take_last_steps(outcome)
             finally:
                 self._finisher = None
-                self._finisher_is_done.set()
+                done.set()
         return outcome
 
     async def _take_last_steps(self, outcome: Outcome) -> None:
         while self._last_steps:
             step = self._last_steps.pop(0)
             try:
-                await step(outcome)
+                await step(self, outcome)
             except Exception:
                 await self._take_last_steps(outcome)
                 raise
@@ -424,7 +424,7 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
             await self._close_now(outcome)
         except asyncio.CancelledError:
             # It is not done; once more, but not for ever.
-            self._last_steps.insert(0, self._close_now)
+            self._last_steps.insert(0, StreamRun._close_now)
             raise
 
     async def _close_now(self, outcome: Outcome) -> None:
@@ -440,7 +440,7 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         await self._deliveries.drain()
 
     async def _close_lanes(self, _: Outcome) -> None:
-        await self._deliveries.lanes.close()
+        await self._deliveries.close()
 
     async def _tell(self, delivery: Outcome | Closed) -> None:
         await self._deliveries.deliver(delivery)
@@ -450,6 +450,15 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
 
     async def _tell_closed(self, outcome: Outcome) -> None:
         await self._tell(Closed(outcome=outcome))
+
+    _LAST_STEPS: ClassVar[tuple[Callable[..., Awaitable[None]], ...]] = (
+        _close,
+        _drain,
+        _tell,
+        _settle,
+        _tell_closed,
+        _close_lanes,
+    )
 
     def _log_end(self, outcome: Outcome) -> None:
         stats = self.stats
@@ -463,7 +472,7 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
     async def _abandon(self, error: BaseException | None) -> None:
         """End the run where it is, if it has not ended; an ``error`` on its way to the caller is not replaced."""
         if self._stream.ending is None:
-            self._end(error)
+            self._driver.stop(error)
         if not self._last_steps:
             return
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLOSE_SECONDS) as scope:

@@ -51,6 +51,9 @@ FRAME_BYTES = 128
 _UNFINISHED = frozenset({"queued", "in_progress"})
 
 
+async def _end_of_steps() -> None: ...
+
+
 class AnyStream(Protocol):
     """What a run drives: an ``EventStream``, or something around one or several of them.
 
@@ -326,6 +329,7 @@ class EventStream:
         finally:
             await reader.close()
         self._reader = None  # It may hold a large event that was cut off.
+        self._step = _end_of_steps  # Else it would keep itself.
 
     async def within_total(self, call: Callable[[], Awaitable[None]]) -> None:
         """Make a call that waits for something else than the stream, no longer than the total clock allows.

@@ -162,7 +162,8 @@ class Counted:
 
 async def count_steps(chunks: list[bytes]) -> int:
     source, counted, seen = PushedSource(), Counted(), list[Event]()
-    run = StreamRun(source)
+    # A handler that is slow, if only because the machine is, would be told of: by the task.
+    run = StreamRun(source, limits=Limits(max_blocking_seconds=60))
 
     async def take(event: Event) -> None:
         seen.append(event)

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import random
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -206,6 +207,33 @@ async def test_each_way_ends_the_run_once(way: Callable[[StreamRun, float], Awai
         await way(run, 0.02)
         outcome = await run.outcome()
         assert await run.outcome() is outcome
+
+
+async def iterate(run: StreamRun, _: float) -> None:
+    async with run:
+        async for _text in run.text_stream():
+            pass
+
+
+async def complete_with_a_handler(run: StreamRun, _: float) -> None:
+    run.on("response.output_text.delta")(lambda _: None)
+    await drive(run)
+
+
+@pytest.mark.parametrize("way", [complete, complete_with_a_handler, complete_with_lanes, iterate, break_out_of_a_loop])
+async def test_a_run_that_has_ended_is_gone_without_a_collection_of_garbage(
+    way: Callable[[StreamRun, float], Awaitable[None]],
+) -> None:
+    async with LocalServer() as server, Client(base_url=server.url) as client:
+        gc.disable()
+        try:
+            run = client.stream(model="scenario:text", input="hi")
+            await way(run, 0)
+            gone = weakref.ref(run)
+            del run
+            await until(lambda: gone() is None)
+        finally:
+            gc.enable()
 
 
 async def test_closing_the_client_ends_its_runs() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from inspect import isawaitable
@@ -65,6 +64,7 @@ class Deliveries:
         "_notable_seconds",
         "_run",
         "_stats",
+        "_stop",
         "_told",
         "lanes",
         "notices",
@@ -81,17 +81,18 @@ class Deliveries:
         stop: Callable[[BaseException], None],
     ) -> None:
         self.table = table
-        self.lanes = Lanes(self._call_in_lane, stop=stop)
-        self._run = run
+        self.lanes = Lanes()
+        self._run: Run[object] | None = run
+        self._stop: Callable[[BaseException], None] | None = stop
         self._stats = stats
         self._max_blocking_seconds = max_blocking_seconds
         # What takes no longer is neither the longest nor too long.
         self._notable_seconds = 0.0
-        self.notices: deque[Notice] = deque()
+        self.notices: list[Notice] = []
         self._blocking: set[str] = set()
         self._disabled: set[object] = set()
         self._chains: dict[Chain, CallNext] = {}
-        self._told: deque[Exception] = deque(maxlen=REMEMBERED_FAILURES)
+        self._told: list[Exception] = []
 
     async def deliver(self, subject: Delivery) -> None:
         """Hand an event, notice or outcome over to lanes, then call the other handlers, each awaited before the next.
@@ -101,8 +102,13 @@ class Deliveries:
         """
         route = self.table[type(subject)]
         for lane, _ in route.lanes:
-            self.lanes.hand_over(lane, subject)
+            self.hand_over(lane, subject)
         await self.call(route.inline, subject)
+
+    def hand_over(self, lane: Lane, subject: Delivery) -> None:
+        """Hand an event, notice or outcome over to a lane, unless this is closed; raises as ``Lanes.hand_over``."""
+        if self._stop is not None:
+            self.lanes.hand_over(lane, subject, handle=self._call_in_lane, stop=self._stop)
 
     async def call(self, steps: Iterable[Step], subject: Delivery) -> None:
         """Call handlers with a subject; raises as ``deliver``."""
@@ -192,9 +198,24 @@ class Deliveries:
         answers = [(error, await self._is_forgiven(error, error.lane, None, current)) for error, current in late]
         raise_together([error for error, is_forgiven in answers if not is_forgiven])
 
+    async def close(self) -> None:
+        """Cancel what the lanes still do, wait until they have ended, and let go of the run.
+
+        So a run that nobody holds any more is gone at once, and needs no garbage collector to find it.
+
+        Raises:
+            Exception, ExceptionGroup: as ``drain``, for what it has not raised yet.
+        """
+        try:
+            await self.lanes.close()
+        finally:
+            # A handler that is left in a lane is the one that has ended the run: it may need both.
+            if not self.lanes.workers:
+                self._run = self._stop = None
+
     async def _tell_notices(self) -> None:
         while self.notices:
-            notice = self.notices.popleft()
+            notice = self.notices.pop(0)
             await self.call(self.table[type(notice)].inline, notice)
 
     async def _call_in_lane(self, lane: Lane, subject: Delivery) -> None:
@@ -231,20 +252,21 @@ class Deliveries:
                 return
         except (Exception, asyncio.CancelledError) as other:  # noqa: BLE001 - it takes the place of the first
             error = _failure(other, f"of errors, asked about {failed.name},")
-        self._told.append(error)
+        self._told = [*self._told[1 - REMEMBERED_FAILURES :], error]
         raise error
 
     async def _is_forgiven(
         self, error: Exception, name: str, failed: Handler | Middleware | None, subject: object
     ) -> bool:
         error.add_note(f"raised by the handler {name} for {_describe(subject)}")
-        failure = HandlerFailed(handler=name, event=subject, error=error)
-        answers = [await hook(failure, self._run) for hook in self._hooks()]
+        failure, run = HandlerFailed(handler=name, event=subject, error=error), self._run
+        assert run is not None
+        answers = [await hook(failure, run) for hook in self._hooks()]
         if any(answer is True for answer in answers):
             return True
         policy = None if failed is None else failed.on_error
         if isinstance(policy, Handler):
-            return await policy(failure, self._run) is True
+            return await policy(failure, run) is True
         if policy in {"log", "disable"}:
             logger.error("the handler %s failed for %s", name, _describe(subject), exc_info=error)
         if failed is not None and policy == "disable":

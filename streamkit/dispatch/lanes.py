@@ -118,26 +118,28 @@ class Worker:
 
 
 class Lanes:
-    """The lanes of one run. Their tasks belong to the run, which closes this when it ends.
+    """The lanes of one run. Their tasks belong to the run, which closes this when it ends."""
 
-    Args:
-        handle: calls the handlers that a lane has for a subject.
-        stop: called with the error when a handler in a lane has failed, so that the run stops.
-    """
+    __slots__ = ("_is_released", "_stop", "full", "workers")
 
-    __slots__ = ("_handle", "_is_released", "_stop", "full", "workers")
-
-    def __init__(self, handle: Handle, *, stop: Callable[[BaseException], None]) -> None:
-        self._handle = handle
-        self._stop = stop
+    def __init__(self) -> None:
         self._is_released = False
+        self._stop: Callable[[BaseException], None] | None = None
         self.workers: dict[object, list[Worker]] = {}
         """Those of each lane that was handed anything, by its identity."""
         self.full: list[Worker] = []
         """Those for which ``make_room`` has to wait before more is handed over."""
 
-    def hand_over(self, lane: Lane, subject: Delivery) -> None:
+    def hand_over(
+        self, lane: Lane, subject: Delivery, *, handle: Handle, stop: Callable[[BaseException], None]
+    ) -> None:
         """Put a subject into a lane's queue; where one is ``full`` then, ``make_room`` before the next.
+
+        Args:
+            lane: the lane.
+            subject: what its handlers are called with.
+            handle: calls them.
+            stop: called with the error when one of them has failed, so that the run stops.
 
         Raises:
             UsageError: the lane's key cannot be hashed.
@@ -148,8 +150,9 @@ class Lanes:
         workers = self.workers.get(lane.identity)
         if workers is None:
             workers = self.workers[lane.identity] = [
-                Worker(lane, self._handle, self._note_failure) for _ in range(lane.concurrency)
+                Worker(lane, handle, self._note_failure) for _ in range(lane.concurrency)
             ]
+            self._stop = stop
         worker = workers[_hash_of_key(lane, subject) % len(workers) if len(workers) > 1 else 0]
         worker.add(subject)
         if worker.is_full and worker not in self.full:
@@ -215,7 +218,12 @@ class Lanes:
     async def close(self) -> None:
         """Cancel what the lanes still do, wait until they have ended, and raise as ``raise_failures`` does."""
         await self.cancel()
-        self.raise_failures()
+        try:
+            self.raise_failures()
+        finally:
+            if all(worker.task.done() for worker in self._all()):
+                self.workers.clear()
+                self._stop = None
 
     async def cancel(self) -> None:
         """Cancel what the lanes still do, and wait until they have ended."""
@@ -232,7 +240,8 @@ class Lanes:
             yield from workers
 
     def _note_failure(self, error: BaseException) -> None:
-        self._stop(error)
+        if self._stop is not None:
+            self._stop(error)
         self.release()
 
 
