@@ -206,13 +206,14 @@ class Driver:
         # First, and without waiting: if this task is cancelled, the next one that drives goes on behind this event.
         if taps:
             self._share(delivery, own)
-        route = deliveries.table[type(delivery)]
-        for lane, _ in route.lanes:
+        inline, lanes = deliveries.table[type(delivery)]
+        for lane, _ in lanes:
             deliveries.hand_over(lane, delivery)
-        if route.inline:
-            self._rest = deliveries.begin(route.inline, delivery)
-        is_free = self._rest is None and self._stream.ending is None
-        return is_free and not (taps or deliveries.notices or deliveries.lanes.workers)
+        if inline:
+            self._rest = deliveries.begin(inline, delivery)
+            if self._rest is not None:
+                return False
+        return not (taps or self._stream.ending or deliveries.notices or deliveries.lanes.workers)
 
     def _is_cancelled(self) -> bool:
         return isinstance(self._stream.ending, Cancelled)

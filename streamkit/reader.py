@@ -180,35 +180,38 @@ class Reader:
 
     # Long, for it is run for every read, and each function that it called would be, too.
     def _note_arrival(self) -> None:  # noqa: C901, PLR0912
-        arrival, pushed, work, watchdog = self._arrival, self._pushed, self.work, self._watchdog
+        arrival = self._arrival
         if arrival is None or arrival.done():
             return
+        pushed, work = self._pushed, self.work
         if pushed is None or work is None:
             arrival.set_result(None)
             return
+        watchdog, stats = self._watchdog, self._stats
         # While the task's place is taken it does not wait: neither for more bytes, nor to be interrupted.
-        task, watchdog.waiting, self._arrival = watchdog.waiting, None, None
-        stats, waits_on = self._stats, True
-        chunk: bytes | None = b""
+        task = watchdog.waiting
+        watchdog.waiting = self._arrival = None
+        waits_on, chunk = True, None
         try:
-            while waits_on and (chunk := pushed.take()):
+            while chunk := pushed.take():
                 received, busy = self._loop.time(), stats.handler_seconds
                 blocks = self._blocks_of(chunk, received)
-                waits_on = not blocks or work(blocks)
-                if waits_on:
-                    until = received + stats.handler_seconds - busy
-                    progress = stats.events - stats.keepalives
-                    if progress > self._progress:
-                        self._progress = progress
-                        self._clocks.worked(received, until)
-                    else:
-                        self._clocks.received(received)
-                        self.note_progress()
-                        self._clocks.waiting(until)
-                    if watchdog.timer is None:
-                        watchdog.keep_watch(until)
-                    if not pushed.has_more:
-                        break
+                if blocks and not work(blocks):
+                    waits_on = False
+                    break
+                until = received + stats.handler_seconds - busy
+                progress = stats.events - stats.keepalives
+                if progress > self._progress:
+                    self._progress = progress
+                    self._clocks.worked(received, until)
+                else:
+                    self._clocks.received(received)
+                    self.note_progress()
+                    self._clocks.waiting(until)
+                if watchdog.timer is None:
+                    watchdog.keep_watch(until)
+                if not pushed.has_more:
+                    break
         except BaseException as error:  # noqa: BLE001 - the task that waits is the one to face it
             # Unless a handler has cancelled it.
             if not arrival.done():

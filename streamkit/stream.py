@@ -295,12 +295,11 @@ class EventStream:
         deliver, step = self.deliver, self._step
         if deliver is None:
             return False
-        while blocks or self._upcoming is not None or self._notices:
-            delivery = self.take()
-            if delivery is None:
-                break
+        while (delivery := self.take()) is not None:
             if not deliver(delivery):
                 return False
+            if not (blocks or self._upcoming or self._notices):
+                break
         if self.stats.first_text_after is None:
             self._note_times()
         return self.ending is None and self._step is step

@@ -126,9 +126,9 @@ class Deliveries:
                 return Rest(step, others, subject, now, partial(self._through(step), cast("Event", subject)))
             if disabled and step.identity in disabled:
                 continue
-            began = now
+            began, call = now, step.call
             try:
-                result: Any = step.call(subject, run) if step.takes_run else step.call(subject)
+                result: Any = call(subject, run) if step.takes_run else call(subject)
                 if type(result) is _COROUTINE:
                     # The first step is made here, and not by ``await``: mostly it is the only one. ``next`` needs no
                     # StopIteration, unlike ``send``.

@@ -28,8 +28,10 @@ class Listener(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Let aiohttp parse the bytes, then say so."""
-        self._pass_on(data)
-        self._came()
+        # Called as `self._came()`, they would be looked for among the methods first.
+        pass_on, came = self._pass_on, self._came
+        pass_on(data)
+        came()
 
     def eof_received(self) -> bool | None:
         """Pass on that the other side writes no more."""
