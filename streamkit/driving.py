@@ -62,6 +62,11 @@ class Driver:
         self._rest: Rest | None = None
         self.listeners_changed()
 
+    @property
+    def is_driving(self) -> bool:
+        """Whether a task drives, which may be waiting for a handler, be it one of the end."""
+        return self._driver is not None
+
     def attach(self, tap: Tap) -> None:
         """Keep for a tap what it wants from now on."""
         self._taps.append(tap)

@@ -215,7 +215,7 @@ class Reader:
         except BaseException as error:  # noqa: BLE001 - the task that waits is the one to face it
             # Unless a handler has cancelled it.
             if not arrival.done():
-                arrival.set_exception(error)
+                arrival.set_exception(_as_raised_in_a_task(error))
             return
         if arrival.done():
             return
@@ -304,3 +304,12 @@ class Reader:
             self._stats.first_byte_after = self._stats.last_byte_after
         self.has_frames = any(map(self.decoder.parse, blocks))
         self.body_head = b"" if self.has_frames else (self.body_head + chunk)[:BODY_HEAD_BYTES]
+
+
+def _as_raised_in_a_task(error: BaseException) -> BaseException:
+    """Return an error as a coroutine would raise it; no future takes a ``StopIteration``."""
+    if not isinstance(error, StopIteration):
+        return error
+    failure = RuntimeError("what was called in the place of a task raised StopIteration")
+    failure.__cause__ = error
+    return failure

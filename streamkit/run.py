@@ -440,7 +440,12 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         await self._deliveries.drain()
 
     async def _close_lanes(self, _: Outcome) -> None:
-        await self._deliveries.close()
+        try:
+            await self._deliveries.lanes.close()
+        finally:
+            # Else the driver waits for a handler, which may have ended the run, and there may be others behind it.
+            if not self._driver.is_driving:
+                self._deliveries.let_go()
 
     async def _tell(self, delivery: Outcome | Closed) -> None:
         await self._deliveries.deliver(delivery)

@@ -281,7 +281,8 @@ class EventStream:
         except UsageError:
             raise
         except StreamkitError as error:
-            self._recover_or_end(error)
+            if self.ending is None:  # Else it broke off just before end() was called.
+                self._recover_or_end(error)
 
     def keep(self, blocks: list[bytes]) -> None:
         """Have at hand what came while a task waits in ``fill``."""

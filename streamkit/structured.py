@@ -81,8 +81,10 @@ def _parsed(
     # What was read from the wire once is not validated again.
     state = copy(response).__getstate__()
     own = {"parsed": parsed, "partial": partial, "parse_error": parse_error}
+    # What a server sends under these names gives way.
+    extra = {name: value for name, value in (response.model_extra or {}).items() if name not in own}
     made = cast("ParsedResponse[T]", ParsedResponse.__new__(ParsedResponse))
-    made.__setstate__({**state, "__dict__": {**state["__dict__"], **own}})
+    made.__setstate__({**state, "__dict__": {**state["__dict__"], **own}, "__pydantic_extra__": extra})
     return made
 
 

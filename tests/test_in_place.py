@@ -21,8 +21,10 @@ from streamkit import (
     Disconnected,
     Dispatcher,
     HandlerBlocked,
+    HandlerFailed,
     Limits,
     ResponseCancelledError,
+    Retry,
     Run,
     StreamRun,
     UnfinishedResponse,
@@ -273,6 +275,74 @@ async def test_a_handler_of_the_last_event_may_ask_for_the_outcome_and_what_stil
         await driving
         assert run.late_frames == 1
     assert told[-2:] == ["response.completed", "Completed"]
+
+
+@pytest.mark.parametrize("error", [None, ConnectionLost("cut")])
+async def test_a_run_that_is_cancelled_just_when_its_bytes_end_keeps_what_came(error: Exception | None) -> None:
+    source = PushedSource()
+    async with asyncio.timeout(10), StreamRun(source, retry=Retry(), restart=True) as run:
+        driving = asyncio.create_task(run.outcome())
+        await source.push(b"".join(BEFORE_END))
+        await source.end(error)
+        asyncio.get_running_loop().call_soon(run.cancel)
+        assert isinstance(await driving, Cancelled)
+        assert run.text == "Hello"
+        assert run.stats.restarts == 0
+
+
+async def asks_for_the_outcome(_: object, run: Run) -> None:
+    assert isinstance(run, StreamRun)
+    await run.outcome()
+
+
+async def leaves_the_block(_: object, run: Run) -> None:
+    assert isinstance(run, StreamRun)
+    await run.__aexit__(None, None, None)
+
+
+async def has_another_task_leave_the_block(_: object, run: Run) -> None:
+    assert isinstance(run, StreamRun)
+    await asyncio.create_task(run.__aexit__(None, None, None))
+
+
+End = Callable[[object, Run], Awaitable[None]]
+ENDS: list[End] = [asks_for_the_outcome, leaves_the_block, has_another_task_leave_the_block]
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_behind_a_handler_that_has_the_run_closed_others_are_given_the_run(end: End) -> None:
+    source, given_to = PushedSource(), list[Run]()
+
+    @on(ResponseCompleted)
+    async def take(_: object, run: Run) -> None:
+        given_to.append(run)
+
+    async with StreamRun(source) as run:
+        driving = asyncio.create_task(run.dispatch(on(ResponseCompleted)(end), take))
+        await source.push(b"".join(HELLO))
+        await driving
+    assert given_to == [run]
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_what_a_handler_raises_that_has_had_the_run_closed_is_faced_as_ever(end: End) -> None:
+    source, told = PushedSource(), list[object]()
+
+    @on(ResponseCompleted)
+    async def fail(event: object, run: Run) -> None:
+        await end(event, run)
+        raise Broke
+
+    @on(HandlerFailed)
+    def forgive(failed: HandlerFailed, run: Run) -> bool:
+        told.extend([type(failed.error), run])
+        return True
+
+    async with StreamRun(source) as run:
+        driving = asyncio.create_task(run.dispatch(fail, forgive))
+        await source.push(b"".join(HELLO))
+        await driving
+    assert told == [Broke, run]
 
 
 async def test_a_handler_that_cancels_the_run_does_not_cancel_its_task() -> None:

@@ -199,6 +199,14 @@ async def test_what_breaks_off_in_place_is_raised_where_it_is_waited_for() -> No
         await reading
 
 
+async def test_a_stop_iteration_raised_in_place_is_raised_where_it_is_waited_for() -> None:
+    working = Working(lambda _: next(iter(())))
+    reading = await working.open()
+    asyncio.get_running_loop().call_soon(working.source.arrive, b": a\n\n")
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await reading
+
+
 async def test_bytes_that_arrive_while_others_are_worked_on_come_after_them() -> None:
     working = Working(lambda _: working.source.arrive(b": b\n\n"))
     reading = await working.open()

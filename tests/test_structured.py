@@ -227,6 +227,13 @@ def test_where_nothing_came_there_is_nothing_partial(outcome: Outcome) -> None:
     assert (response.parsed, response.partial, response.parse_error) == (None, None, None)
 
 
+def test_what_a_server_sends_under_the_names_of_ours_gives_way() -> None:
+    sent = Response.model_validate({"id": "resp_1", "parsed": 5, "parse_error": "x", "unknown": 3})
+    concluded = Conclusion(None)(Completed(response=sent)).response
+    assert isinstance(concluded, ParsedResponse)
+    assert (concluded.parsed, concluded.parse_error, concluded.model_extra) == (None, None, {"unknown": 3})
+
+
 async def test_a_refusal_is_no_error() -> None:
     async with LocalServer(scenario="refusal") as server, Client(base_url=server.url) as client:
         response = await client.run(text_format=Recipe, model="m", input="x")

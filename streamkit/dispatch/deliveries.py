@@ -198,20 +198,14 @@ class Deliveries:
         answers = [(error, await self._is_forgiven(error, error.lane, None, current)) for error, current in late]
         raise_together([error for error, is_forgiven in answers if not is_forgiven])
 
-    async def close(self) -> None:
-        """Cancel what the lanes still do, wait until they have ended, and let go of the run.
+    def let_go(self) -> None:
+        """Let go of the run, for which no handler is called any more.
 
         So a run that nobody holds any more is gone at once, and needs no garbage collector to find it.
-
-        Raises:
-            Exception, ExceptionGroup: as ``drain``, for what it has not raised yet.
         """
-        try:
-            await self.lanes.close()
-        finally:
-            # A handler that is left in a lane is the one that has ended the run: it may need both.
-            if not self.lanes.workers:
-                self._run = self._stop = None
+        # A handler that is left in a lane is the one that has ended the run: it may need both.
+        if not self.lanes.workers:
+            self._run = self._stop = None
 
     async def _tell_notices(self) -> None:
         while self.notices:

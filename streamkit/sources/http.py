@@ -207,7 +207,9 @@ class HttpChunks:
             except (aiohttp.ClientError, OSError) as error:
                 raise self._lost(error) from error
             self._taken += len(chunk)
-            self.has_more = listener is None or listener.is_over or content.total_bytes > self._taken
+            # To read may have had aiohttp decode more, or find that it cannot.
+            is_cut = content.exception() is not None
+            self.has_more = listener is None or listener.is_over or is_cut or content.total_bytes > self._taken
             return chunk
         # A body that cannot be decoded breaks off although its connection goes on.
         if listener is not None and not listener.is_over and content.exception() is None:

@@ -333,7 +333,7 @@ async def test_a_lane_serves_concurrent_runs_with_a_queue_for_each(dispatcher: D
     await gate.entered.wait()
     await send(dispatcher, delta("b"), run=quick_run)
     assert seen == [quick_run]
-    await slow.close()
+    await slow.lanes.close()
 
 
 async def test_a_key_is_asked_about_events_alone(dispatcher: Dispatcher) -> None:

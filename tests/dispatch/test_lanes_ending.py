@@ -223,7 +223,7 @@ async def test_nothing_is_handed_over_once_the_lanes_are_closed(dispatcher: Disp
     seen: list[object] = []
     dispatcher.on(TEXT, lane=Lane())(seen.append)
     deliveries = deliveries_for(dispatcher)
-    await deliveries.close()
+    await deliveries.lanes.close()
     await deliveries.deliver(delta("a"))
     await turns()
     assert seen == []

@@ -1,6 +1,7 @@
 """Hearing when bytes have come: over real sockets nothing is lost, and afterwards the connection is aiohttp's alone."""
 
 import asyncio
+import gzip
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -219,6 +220,15 @@ async def test_a_body_that_cannot_be_decoded_ends_the_run_although_the_connectio
     answer = slowly(ok(b"", "Content-Encoding: gzip"), b"this is no gzip", then=asyncio.Event().wait)
     _, outcome = await told_by(answer)
     assert isinstance(outcome, Disconnected)
+
+
+async def test_a_large_body_that_cannot_be_decoded_to_its_end_ends_the_run_although_the_connection_goes_on() -> None:
+    compressed = bytearray(gzip.compress(b"".join([*BEFORE_END, *DELTAS * 15_000])))
+    compressed[-6] ^= 1  # Of the checksum: all that comes before it is decoded when aiohttp is asked for more.
+    answer = slowly(ok(b"", "Content-Encoding: gzip"), bytes(compressed), then=asyncio.Event().wait)
+    async with asyncio.timeout(10), raw_server(answer) as base_url, run_of(base_url) as run:
+        run.on(Event)(lambda _: None)
+        assert isinstance(await run.outcome(), Disconnected)
 
 
 async def test_a_limit_that_is_passed_in_place_ends_the_run() -> None:
