@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from pydantic import BaseModel, Field
 
 from streamkit import Client
+from streamkit.errors import StreamkitError
 from streamkit.partial_model import PartialModel
 from streamkit.testing import LocalServer, Script
 
@@ -83,4 +84,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except StreamkitError as error:
+        sys.exit(f"there is no form: {error}")

@@ -100,6 +100,14 @@ async def serving(example: str, **more: str) -> AsyncIterator[Service]:
             await process.wait()
 
 
+async def says_in_one_line_that_the_answer_does_not_fit(example: str) -> None:
+    async with LocalServer(scenario="text") as server:
+        asked = environment(OPENAI_BASE_URL=server.url)
+        done = await anyio.run_process(python(example), env=asked, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"there is no form: the answer does not fit Form: .*\n", done.stderr.decode())
+
+
 async def serves_the_browser_until_either_side_is_gone(example: str) -> None:
     async with AsyncExitStack() as model, aiohttp.ClientSession() as browser:
         server = await model.enter_async_context(LocalServer(scenario="long-text", tokens_per_second=100))
@@ -156,6 +164,7 @@ CHECKS: list[tuple[Check, str]] = [
     (streams_at_the_pace_of_the_browser_and_keeps_all_of_it, WITH_LANES),
     *((runs_without_a_key, example) for example in SCRIPTS),
     *((brings_its_own_server, example) for example in SERVICES),
+    (says_in_one_line_that_the_answer_does_not_fit, "fill_form.py"),
 ]
 
 
