@@ -141,13 +141,13 @@ class Accumulator:
         # From (model, key) to the pieces its deltas append to: a shortcut past finding item and path anew for each.
         # Any event that is not a delta may change where pieces are, so it empties this.
         self._open_texts: dict[tuple[type[ev.Event], object], list[str]] = {}
-        self._anomalies: list[Anomaly] = []
+        self._anomalies: tuple[Anomaly, ...] = ()
         self.anomaly_count = 0
 
     @property
     def anomalies(self) -> tuple[Anomaly, ...]:
         """What did not fit, the first ``MAX_ANOMALIES`` of it; ``anomaly_count`` counts all."""
-        return tuple(self._anomalies)
+        return self._anomalies
 
     @property
     def text(self) -> str:
@@ -221,7 +221,7 @@ class Accumulator:
     def _note(self, kind: str, event: ev.Event) -> None:
         self.anomaly_count += 1
         if len(self._anomalies) < MAX_ANOMALIES:
-            self._anomalies.append(Anomaly(kind, event.type, event.sequence_number))
+            self._anomalies += (Anomaly(kind, event.type, event.sequence_number),)
 
     def _add_delta(self, event: ev.DeltaEvent, place: _Place) -> None:
         item = None if self._ended else self._open_item(event, place.item_type)

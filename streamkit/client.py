@@ -32,7 +32,7 @@ from streamkit.sources.http import HttpSource, ResponsesApi
 from streamkit.sources.recording import Recording
 from streamkit.sources.redaction import HttpRequest
 from streamkit.stage import Stage
-from streamkit.structured import Conclusion, with_format
+from streamkit.structured import conclusion, with_format
 from streamkit.tools.rounds import ToolLoop, tool_loop
 from streamkit.tools.toolbox import AnyTool, Approve, Toolbox, ToolErrorPolicy, ToolOptions
 
@@ -428,7 +428,7 @@ class Client:
             state=state,
             stages=stages,
             loop=loop,
-            conclude=Conclusion(output),
+            conclude=conclusion(output),
         )
         self._runs.add(run)
         return run

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from types import SimpleNamespace
-from typing import Generic, Literal
+from typing import Generic, Literal, cast
 
 from typing_extensions import TypeVar
 
@@ -31,7 +31,7 @@ class Run(ABC, Generic[State_co]):
     def __init__(
         self,
         *,
-        state: State_co,
+        state: State_co | None,
         model: str | None = None,
         base_url: str | None = None,
         api: ApiName = "responses",
@@ -44,13 +44,22 @@ class Run(ABC, Generic[State_co]):
         """Which API is asked; handlers get the same events from both."""
         self.round = 1
         """Which response of the run is being streamed; those after the first follow the calls of tools."""
-        self.ledger = Ledger()
-        """The calls of tools that run here, as far as they were attempted."""
+        self._ledger: Ledger | None = None
         self._state = state
+
+    @property
+    def ledger(self) -> Ledger:
+        """The calls of tools that run here, as far as they were attempted."""
+        if self._ledger is None:
+            self._ledger = Ledger()
+        return self._ledger
 
     @property
     def state(self) -> State_co:
         """What was given as ``state`` when the run was made, else an empty namespace: a place for your own values."""
+        if self._state is None:
+            # Without a state, the type variable stands for its default.
+            self._state = cast("State_co", SimpleNamespace())
         return self._state
 
     @property

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import nullcontext
 from contextvars import Context
 from functools import partial
+from typing import TypeVar
 
 from streamkit.dispatch import Deliveries
 from streamkit.dispatch.deliveries import Rest
@@ -16,6 +17,8 @@ from streamkit.iteration import Tap
 from streamkit.outcome import Cancelled, Delivery, EventsDropped
 from streamkit.stream import AnyStream, EventStream
 from streamkit.undecoded import deltas_but_for
+
+T = TypeVar("T")
 
 logger = logging.getLogger("streamkit.driving")
 
@@ -49,13 +52,15 @@ class Driver:
     def __init__(self, stream: AnyStream, deliveries: Deliveries) -> None:
         self._stream = stream
         self._deliveries = deliveries
-        self._taps: list[Tap] = []
-        # Those for which nothing more must be taken from the stream until they have room.
-        self._full: list[Tap] = []
+        # In the order of their coming. To be looked through as a copy, for a forgotten one is detached at any moment.
+        self._taps: dict[Tap, None] = {}
+        # Tuples, for most runs need none of these, and an empty tuple is no object of its own. Those taps for which
+        # nothing more must be taken from the stream until they have room:
+        self._full: tuple[Tap, ...] = ()
+        # Those who wait for their turn, and those of lanes, which wait for what is brought to them alone:
+        self._waiting: tuple[asyncio.Future[None], ...] = ()
+        self._watching: tuple[asyncio.Future[None], ...] = ()
         self._driver: asyncio.Task[object] | None = None
-        self._waiting: list[asyncio.Future[None]] = []
-        # Those of lanes, which wait for what is brought to them, but never for their turn.
-        self._watching: list[asyncio.Future[None]] = []
         # How many wait for their turn who want no event of their own, such as a task that dispatches.
         self._heirs = 0
         # What handlers that were called in the driver's place have left for it to do.
@@ -69,7 +74,7 @@ class Driver:
 
     def attach(self, tap: Tap) -> None:
         """Keep for a tap what it wants from now on."""
-        self._taps.append(tap)
+        self._taps[tap] = None
         self.listeners_changed()
 
     def detach(self, tap: Tap) -> None:
@@ -80,7 +85,6 @@ class Driver:
     def listeners_changed(self) -> None:
         """Find out anew which deltas nobody listens to."""
         unwanted = self._deliveries.table.unwanted
-        # A copy, for a forgotten iterator is detached at any moment.
         classes = tuple(model for tap in tuple(self._taps) for model in tap.classes)
         if classes:
             unwanted = deltas_but_for(classes) & unwanted
@@ -115,7 +119,7 @@ class Driver:
         """Drive until the server has answered, or the run has ended; raises as ``to_end``."""
         while self._stream.opened is None and self._stream.ending is None:
             if self._may_drive():
-                await self._drive(self._fill)
+                await self._drive(self._fill())
             else:
                 await self._wait(None)
         self._wake_next()
@@ -132,7 +136,11 @@ class Driver:
         """
         while self._stream.ending is None:
             if self._may_drive():
-                await self._drive(partial(self._drive_in, context))
+                self._take_place(context)
+                try:
+                    await self._drive(self._drive_for(None))
+                finally:
+                    self._leave_place()
             else:
                 await self._wait(None)
 
@@ -151,7 +159,7 @@ class Driver:
                 self._wake_next()
                 return delivery
             if self._may_drive() and not self._heirs:
-                await self._drive(partial(self._drive_for, tap))
+                await self._drive(self._drive_for(tap))
             else:
                 await self._wait(tap)
         self._wake_next()
@@ -165,10 +173,10 @@ class Driver:
         lanes = self._deliveries.lanes
         return lanes.worker_of(asyncio.current_task()) if lanes.workers else None
 
-    async def _drive(self, call: Callable[[], Awaitable[None]]) -> None:
+    async def _drive(self, steps: Awaitable[None]) -> None:
         self._driver = asyncio.current_task()
         try:
-            await call()
+            await steps
         except Exception as error:
             self.stop(error)
             raise
@@ -176,18 +184,16 @@ class Driver:
             self._driver = None
             self._wake_next()
 
-    async def _drive_in(self, context: Context) -> None:
-        """Drive to the end; where bytes are all that is waited for, they are worked on without waking this task up."""
+    def _take_place(self, context: Context) -> None:
+        """While bytes are all that this task waits for, have them worked on without waking it up."""
         stream, task = self._stream, asyncio.current_task()
-        if task is None or not isinstance(stream, EventStream):
-            await self._drive_for(None)
-            return
-        stream.deliver = self._deliver
-        stream.work = Place(task, context, work=stream.pass_on, keep=stream.keep).take
-        try:
-            await self._drive_for(None)
-        finally:
-            stream.work = stream.deliver = None
+        if task is not None and isinstance(stream, EventStream):
+            stream.deliver = self._deliver
+            stream.work = Place(task, context, work=stream.pass_on, keep=stream.keep).take
+
+    def _leave_place(self) -> None:
+        if isinstance(self._stream, EventStream):
+            self._stream.work = self._stream.deliver = None
 
     async def _drive_for(self, tap: Tap | None) -> None:
         """Drive until the run has ended; for a tap, until it has something, or somebody would drive to the end."""
@@ -228,7 +234,7 @@ class Driver:
             self.note_dropped()
         if self._deliveries.notices or self._deliveries.lanes.workers:
             await self._deliveries.settle()
-        if self._taps and any(len(tap.backlog) for tap in self._taps):
+        if self._taps and any(len(tap.backlog) for tap in tuple(self._taps)):
             # Where bytes are always at hand, reading would never let their readers work.
             await asyncio.sleep(0)
         opened = self._stream.opened
@@ -249,7 +255,7 @@ class Driver:
             else:
                 tap.offer(delivery)
                 if tap.backlog.must_wait and tap not in self._full:
-                    self._full.append(tap)
+                    self._full += (tap,)
 
     async def _wait_for_room(self) -> None:
         """Wait until every lane and every tap that was full has room again, or the run has ended."""
@@ -257,7 +263,7 @@ class Driver:
         while self._full and self._stream.ending is None:
             tap = self._full[-1]
             if tap.is_closed or tap.backlog.has_room:
-                self._full.pop()
+                self._full = self._full[:-1]
             elif tap.reader is not None and tap.reader.done():
                 self._give_up(tap)
             elif tap.reader is not None and tap.reader is self._driver:
@@ -284,11 +290,11 @@ class Driver:
 
     def _remove(self, tap: Tap) -> None:
         if tap in self._taps:
-            self._taps.remove(tap)
+            del self._taps[tap]
             self.listeners_changed()
 
     def _give_up(self, tap: Tap) -> None:
-        self._full.remove(tap)
+        self._full = _without(tap, self._full)
         self._remove(tap)
         tap.fail(
             UsageError(
@@ -302,12 +308,14 @@ class Driver:
         self.ensure_free()
         waiter = asyncio.get_running_loop().create_future()
         worker = self._worker()
-        waiting = self._waiting if worker is None else self._watching
         # Whoever drives to the end comes first, and takes over from a tap: one that is given up, as by a timeout, would
         # take the handler with it that it is calling.
         is_heir = tap is None and worker is None
         self._heirs += is_heir
-        waiting.insert(0 if tap is None else len(waiting), waiter)
+        if worker is not None:
+            self._watching += (waiter,)
+        else:
+            self._waiting = (*self._waiting, waiter) if tap is not None else (waiter, *self._waiting)
         if tap is not None:
             tap.waiters.add(waiter)
         try:
@@ -318,15 +326,16 @@ class Driver:
             raise
         finally:
             self._heirs -= is_heir
-            if waiter in waiting:
-                waiting.remove(waiter)
+            self._waiting = _without(waiter, self._waiting)
+            self._watching = _without(waiter, self._watching)
             if tap is not None:
                 tap.waiters.discard(waiter)
 
     def _wake_next(self) -> None:
         """Give the turn to the next one who waits for it; where the run has ended, let everybody see that."""
         while self._driver is None and self._waiting:
-            waiter = self._waiting.pop(0)
+            waiter, *others = self._waiting
+            self._waiting = tuple(others)
             if not waiter.done():
                 waiter.set_result(None)
                 if self._stream.ending is None:
@@ -337,6 +346,10 @@ class Driver:
     def _wake_all(self) -> None:
         for waiter in (*self._waiting, *self._watching):
             _look_again(waiter, None)
+
+
+def _without(one: T, them: tuple[T, ...]) -> tuple[T, ...]:
+    return tuple(other for other in them if other is not one)
 
 
 def _cancel_again(cancelled: asyncio.CancelledError) -> None:

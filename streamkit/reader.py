@@ -3,16 +3,14 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from functools import partial
 from typing import TypeVar, cast
 
-import anyio
-
 from streamkit.clocks import Clocks, Timeouts
+from streamkit.cursor import Cursor
 from streamkit.errors import ResponseTooLarge, StreamkitError
 from streamkit.limits import Limits
 from streamkit.outcome import Opened
-from streamkit.source import Chunks, PushedChunks
+from streamkit.source import Chunks, PushedChunks, Source
 from streamkit.sse import Decoder, Frame
 from streamkit.stats import RunStats
 from streamkit.watchdog import Watchdog
@@ -80,8 +78,8 @@ class Reader:
         self._has_worked = False
         self._progress = 0
 
-    async def open(self, call: Callable[[], Awaitable[Chunks]]) -> Opened:
-        """Open the source with a call; what was open before is closed.
+    async def open(self, source: Source, cursor: Cursor) -> Opened:
+        """Open the source, or open it again behind the cursor; what was open before is closed.
 
         Raises:
             ServerError, TransportError: it does not open.
@@ -92,7 +90,7 @@ class Reader:
         self._stats.attempts += 1
         self._clocks.opening(self._loop.time())
         self._watchdog.close()
-        self.opened = await self._watchdog.wait_for(partial(self._replace_chunks, call))
+        self.opened = await self._watchdog.wait_for(self._replace_chunks, source, cursor)
         self.decoder = Decoder(max_event_bytes=self._limits.max_event_bytes)
         self.has_frames = False
         self.body_head = b""
@@ -108,7 +106,15 @@ class Reader:
             FrameTooLarge, ResponseTooLarge: a limit is passed.
             Interrupted: ``interrupt`` was called meanwhile.
         """
-        chunk = await (self._pull() if self._pushed is None else self._take_or_wait(self._pushed))
+        pushed = self._pushed
+        if pushed is None:
+            chunk = await self._pull()
+        else:
+            chunk = self._take(pushed)
+            if chunk == b"":
+                await self._watchdog.wait_for(self._wait_for_arrival)
+                # What was taken meanwhile comes first, before the end above all.
+                chunk = b"" if self._has_worked else pushed.take()
         return self._blocks_of(chunk, self._clocks.received_at) if chunk else None if chunk is None else []
 
     def _blocks_of(self, chunk: bytes, received: float) -> list[bytes]:
@@ -140,7 +146,7 @@ class Reader:
         self._watchdog.ensure_free()
         self._clocks.resting()
         self._watchdog.close()
-        return await self._watchdog.wait_for(partial(self._without_chunks, call))
+        return await self._watchdog.wait_for(self._without_chunks, call)
 
     async def ask(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a request for something else than a stream, under the clocks of an opening; raises as ``rest``."""
@@ -156,17 +162,14 @@ class Reader:
         except StopAsyncIteration:
             return None
 
-    async def _take_or_wait(self, pushed: PushedChunks) -> bytes | None:
+    def _take(self, pushed: PushedChunks) -> bytes | None:
         self._watchdog.ensure_free()
         chunk = pushed.take()
         if chunk != b"":
             now = self._loop.time()
             self._clocks.received(now)
             self._watchdog.keep_watch(now)
-            return chunk
-        await self._watchdog.wait_for(self._wait_for_arrival)
-        # What was taken meanwhile comes first, before the end above all.
-        return b"" if self._has_worked else pushed.take()
+        return chunk
 
     async def _wait_for_arrival(self) -> None:
         self._arrival = arrival = self._loop.create_future()
@@ -267,12 +270,12 @@ class Reader:
         self.work = None  # What follows the end is only counted.
         if self._chunks is None:
             return late
-        with anyio.move_on_after(LINGER_SECONDS):
-            try:
-                while (blocks := await self.read()) is not None:
+        try:
+            async with asyncio.timeout(LINGER_SECONDS) as linger:
+                while not linger.expired() and (blocks := await self.read()) is not None:
                     late += self.count_late(blocks)
-            except StreamkitError:
-                pass  # The response is whole; how its connection ends changes nothing any more.
+        except (StreamkitError, TimeoutError):
+            pass  # The response is whole; how its connection ends, or that it does not, changes nothing any more.
         return late
 
     async def close(self) -> None:
@@ -281,9 +284,9 @@ class Reader:
         await self._close_chunks()
 
     # What is waited for keeps the chunks itself, so that an interruption at any moment leaves them to be closed.
-    async def _replace_chunks(self, call: Callable[[], Awaitable[Chunks]]) -> Opened:
+    async def _replace_chunks(self, source: Source, cursor: Cursor) -> Opened:
         await self._close_chunks()
-        self._chunks = chunks = await call()
+        self._chunks = chunks = await source.open(cursor)
         # No isinstance(): of a protocol it takes longer than all the rest of this.
         if hasattr(chunks, "listen"):
             self._pushed = cast("PushedChunks", chunks)

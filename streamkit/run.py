@@ -7,10 +7,10 @@ the rest.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, copy_context
 from functools import partial
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, cast
 
 import anyio
@@ -122,9 +122,7 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         loop: Loop | None = None,
         conclude: Callable[[Outcome], Outcome] | None = None,
     ) -> None:
-        # Without a state, the type variable stands for its default.
-        given = cast("State_co", SimpleNamespace()) if state is None else state
-        super().__init__(state=given, model=model, base_url=base_url, api=api)
+        super().__init__(state=state, model=model, base_url=base_url, api=api)
         new_stream = partial(
             EventStream,
             timeouts=timeouts,
@@ -138,7 +136,7 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         first = self._staged(new_stream(source, cursor=cursor, background=background))
         self._stream = first if loop is None else loop.open(self, first, self._further(new_stream))
         self._conclude = conclude
-        self._own = Dispatcher[Any]()
+        self._own: Dispatcher[Any] | None = None
         self._deliveries = Deliveries(
             _NO_HANDLERS,
             self,
@@ -151,7 +149,7 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         self._entered = False
         self._finisher: asyncio.Task[object] | None = None
         self._finisher_is_done: asyncio.Event | None = None
-        self._last_steps = list(self._LAST_STEPS)
+        self._last_steps: tuple[Callable[..., Awaitable[None]], ...] = self._LAST_STEPS
         self._cancels_on_server = False
 
     @property
@@ -213,16 +211,16 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
 
         It is called after the handlers that the run is dispatched to, and also where the run is iterated over.
         """
-        return self._registrar(self._own.on)
+        return self._registrar(self._handlers.on)
 
     @property
     def once(self) -> Registrar[State_co]:
         """Register a handler for this run alone, and for the first such event only."""
-        return self._registrar(self._own.once)
+        return self._registrar(self._handlers.once)
 
     def include(self, *handlers: Handlers[State_co]) -> None:
         """Add dispatchers, ``StreamHandler`` objects and marked functions for this run alone, at any time."""
-        self._own.include(*handlers)
+        self._handlers.include(*handlers)
         self._use_handlers()
 
     def off(self, function: AnyFunction) -> None:
@@ -231,7 +229,7 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         Raises:
             UsageError: it is not registered so.
         """
-        self._own.off(function)
+        self._handlers.off(function)
         self._use_handlers()
 
     async def opened(self) -> Opened:
@@ -265,7 +263,8 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         if self._dispatched is not None and self._stream.ending is None:
             raise UsageError("the run is dispatching already: give all handlers to one dispatch, or use run.on(...)")
         self._use_handlers(handlers)
-        outcome = await self._in_own_context(self._dispatch)
+        context = copy_context()
+        outcome = await within(context, self._dispatch(context))
         # What concludes the run has made it of this class.
         return cast("Response_co", finished(outcome))
 
@@ -314,7 +313,8 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
     async def outcome(self) -> Outcome:
         """Read the stream to its end and return how it ended; raises nothing for what server or network did."""
         self._ensure_entered()
-        return await self._in_own_context(self._to_end)
+        context = copy_context()
+        return await within(context, self._to_end(context))
 
     async def __aenter__(self) -> Self:
         self._entered = True
@@ -323,11 +323,19 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._finisher_is_done is not None and self._finisher not in (None, asyncio.current_task()):
+        if self._finisher not in (None, asyncio.current_task()):
             # Another task is closing the run; nothing may be left when the block is.
+            self._finisher_is_done = done = self._finisher_is_done or asyncio.Event()
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-                await self._finisher_is_done.wait()
+                await done.wait()
         await self._abandon(error)
+
+    @property
+    def _handlers(self) -> Dispatcher[Any]:
+        """Those of this run alone."""
+        if self._own is None:
+            self._own = Dispatcher()
+        return self._own
 
     @property
     def _supply(self) -> Supply:
@@ -347,14 +355,11 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         if not self._entered and self._stream.ending is None:
             raise UsageError("enter the run first: async with client.stream(...) as run")
 
-    async def _in_own_context(self, call: Callable[[Context], Coroutine[object, object, Outcome]]) -> Outcome:
-        """Make a call in a copy of the caller's context, in which handlers can be called while the call waits."""
-        context = copy_context()
-        return await within(context, call(context))
-
+    # What drives the run waits in a copy of the caller's context, in which handlers can be called while it waits.
     async def _dispatch(self, context: Context) -> Outcome:
         try:
-            return await self._to_end(context)
+            await self._driver.to_end(context)
+            return await self._ended()
         except BaseException as error:
             await self._abandon(error)
             raise
@@ -382,7 +387,7 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
             # Once: what is registered there later is not for this run.
             self._dispatched = combine(tuple(handlers)).table()
         table = _NO_HANDLERS if self._dispatched is None else self._dispatched
-        self._deliveries.table = table if self._own.is_empty else table.followed_by(self._own.branch())
+        self._deliveries.table = table if self._own is None else table.followed_by(self._own.branch())
         self._driver.listeners_changed()
 
     async def _ended(self) -> Outcome:
@@ -402,17 +407,19 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         # Else a handler of the end, or another task, asks how the run ended; or one in a lane, which is waited for.
         if self._finisher is None and not self._deliveries.lanes.worker_of(asyncio.current_task()):
             self._finisher = asyncio.current_task()
-            self._finisher_is_done = done = asyncio.Event()
             try:
                 await self._take_last_steps(outcome)
             finally:
                 self._finisher = None
-                done.set()
+                if self._finisher_is_done is not None:
+                    self._finisher_is_done.set()
+                    self._finisher_is_done = None
         return outcome
 
     async def _take_last_steps(self, outcome: Outcome) -> None:
         while self._last_steps:
-            step = self._last_steps.pop(0)
+            step, *others = self._last_steps
+            self._last_steps = tuple(others)
             try:
                 await step(self, outcome)
             except Exception:
@@ -424,7 +431,7 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
             await self._close_now(outcome)
         except asyncio.CancelledError:
             # It is not done; once more, but not for ever.
-            self._last_steps.insert(0, StreamRun._close_now)
+            self._last_steps = (StreamRun._close_now, *self._last_steps)
             raise
 
     async def _close_now(self, outcome: Outcome) -> None:

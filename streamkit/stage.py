@@ -57,7 +57,7 @@ class Passage(ABC):
         """
 
 
-def checked_stages(stages: object) -> list["Stage"]:
+def checked_stages(stages: object) -> tuple["Stage", ...]:
     """Return what was given as stages.
 
     Raises:
@@ -70,7 +70,7 @@ def checked_stages(stages: object) -> list["Stage"]:
         if not isinstance(stage, Stage):
             raise UsageError(f"{stage!r} is no stage; pass an instance of one, such as smooth()")
         checked.append(stage)
-    return checked
+    return tuple(checked)
 
 
 class Stage(ABC):

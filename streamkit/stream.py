@@ -12,11 +12,11 @@ import anyio
 
 from streamkit import ending
 from streamkit.accumulator import Accumulator
-from streamkit.backlog import size_of
 from streamkit.clocks import Timeouts
 from streamkit.codec import decode as decode_leniently
 from streamkit.codec import decode_block
 from streamkit.cursor import Cursor, Retry
+from streamkit.deferral import Deferral
 from streamkit.errors import ClockExpired, StreamkitError, TransportError, UsageError
 from streamkit.events import (
     EVENTS,
@@ -34,10 +34,9 @@ from streamkit.reader import Reader
 from streamkit.recovery import Plan, Poll, Recovery, Reopen, Restart
 from streamkit.response import ErrorDetail, Response
 from streamkit.source import Background, Source
-from streamkit.sse import Decoder, Frame
+from streamkit.sse import Frame
 from streamkit.stats import RunStats
 from streamkit.synthesis import missing_events
-from streamkit.undecoded import BEGINNINGS, TEXT_DELTA, name_of_delta
 from streamkit.verdict import server_notice
 from streamkit.watchdog import Interrupted
 
@@ -45,13 +44,10 @@ logger = logging.getLogger("streamkit.stream")
 
 CANCEL_SECONDS = 3.0
 """How long the server may take to say that it cancels a background response."""
-
-FRAME_BYTES = 128
-"""What a frame takes in memory, roughly, besides its data."""
 _UNFINISHED = frozenset({"queued", "in_progress"})
 
 
-async def _end_of_steps() -> None: ...
+async def _end_of_steps(_: "EventStream") -> None: ...
 
 
 class AnyStream(Protocol):
@@ -139,9 +135,7 @@ class EventStream:
         "_blocks",
         "_cursor",
         "_decode",
-        "_decoder",
-        "_deferred",
-        "_deferred_bytes",
+        "_deferral",
         "_delay",
         "_events_before_restart",
         "_is_plain",
@@ -149,15 +143,15 @@ class EventStream:
         "_limits",
         "_make_translator",
         "_notices",
-        "_poll_every",
         "_reader",
         "_recovery",
         "_reported",
+        "_restart",
+        "_retry",
         "_source",
         "_step",
         "_timeouts",
         "_translator",
-        "_unread",
         "_upcoming",
         "deliver",
         "ending",
@@ -189,10 +183,8 @@ class EventStream:
         self.late_frames = 0
         self.stats = RunStats()
         self._accumulator = Accumulator()
-        # In place of decoding: deltas that nobody listens to, as they came, and the events that followed them.
-        self._deferred: list[bytes | Event] = []
-        self._deferred_bytes = 0
-        self._unread = 0
+        # Made where it is needed: deltas that nobody listens to, as they came, and the events that followed them.
+        self._deferral: Deferral | None = None
         self._is_plain = decode is decode_leniently and translator is None
         self._make_translator = translator
         self._translator: Translator | None = None
@@ -201,17 +193,17 @@ class EventStream:
         self._cursor = cursor or Cursor()
         # What came before the cursor, if it does not start at the beginning, was never seen here.
         self._is_suffix = self._cursor.position is not None
-        self._recovery = Recovery(retry, background=background is not None, restart=restart)
-        self._poll_every = retry.poll_every if retry else 0.0
+        self._retry = retry
+        self._restart = restart
+        self._recovery: Recovery | None = None
         self._timeouts = timeouts or Timeouts()
         self._limits = limits or Limits()
         self._decode = decode
         self._reader: Reader | None = None
-        self._decoder = Decoder()
-        self._step: Callable[[], Awaitable[None]] = self._open
+        self._step: Callable[[EventStream], Awaitable[None]] = EventStream._open
         self._delay = 0.0
         # Notices, and the end of the response where one of them comes before it.
-        self._notices: list[Notice | Event] = []
+        self._notices: tuple[Notice | Event, ...] = ()
         # Blocks of the last read, the next one last, and events that come before them.
         self._blocks: list[bytes] = []
         self._upcoming: Iterator[Event] | None = None
@@ -221,7 +213,7 @@ class EventStream:
     @property
     def accumulator(self) -> Accumulator:
         """The response as far as it has come."""
-        if self._deferred:
+        if self._deferral is not None:
             self._catch_up()
         return self._accumulator
 
@@ -246,8 +238,8 @@ class EventStream:
                         event = self._decode_frame(block)
                         if event is None:
                             continue
-                if self._deferred:
-                    self._add_behind_deferred(event)
+                if self._deferral is not None:
+                    self._add_behind_deferred(self._deferral, event)
                     break
                 if self._cursor.advance(event):
                     self._accumulator.add(event)
@@ -275,7 +267,7 @@ class EventStream:
             self._reader = Reader(self._timeouts, self._limits, self.stats)
         self._reader.work = self.work
         try:
-            await self._step()
+            await self._step(self)
         except Interrupted:
             pass  # By end(), which has set the ending.
         except UsageError:
@@ -329,7 +321,7 @@ class EventStream:
         finally:
             await reader.close()
         self._reader = None  # It may hold a large event that was cut off.
-        self._step = _end_of_steps  # Else it would keep itself.
+        self._step = _end_of_steps
 
     async def within_total(self, call: Callable[[], Awaitable[None]]) -> None:
         """Make a call that waits for something else than the stream, no longer than the total clock allows.
@@ -373,12 +365,11 @@ class EventStream:
         return self._reader
 
     async def _open(self) -> None:
-        self.opened = await self._wire.open(lambda: self._source.open(self._cursor))
-        self._decoder = self._wire.decoder
+        self.opened = await self._wire.open(self._source, self._cursor)
         self._cursor.reconnected()
         self._translator = self._make_translator() if self._make_translator is not None else None
-        self._notices.append(self.opened)
-        self._step = self._read
+        self._notices += (self.opened,)
+        self._step = EventStream._read
         logger.debug("attempt %d: status %s, request %s", self.stats.attempts, self.opened.status, self._request_id)
 
     async def _read(self) -> None:
@@ -393,7 +384,7 @@ class EventStream:
             self.keep(blocks)
 
     def _decode_frame(self, block: bytes) -> Event | None:
-        frame = self._decoder.parse(block)
+        frame = self._wire.decoder.parse(block)
         if frame is None or (frame.event in self.unwanted and self._defer(block)):
             return None
         if self._translator is not None:
@@ -405,51 +396,37 @@ class EventStream:
         """Put off the decoding of a block, and of those behind it, as far as they are deltas that nobody wants."""
         if not self._is_plain or self._cursor.is_replaying:
             return False
-        blocks, size, most = self._blocks, self._deferred_bytes, self._limits.max_undecoded_bytes
-        blocks.append(first)
-        beginnings: tuple[bytes, ...] = ()
-        count = 0
-        for block in reversed(blocks):
-            if not block.startswith(beginnings):
-                name = name_of_delta(block)
-                if name not in self.unwanted:
-                    break
-                beginnings = BEGINNINGS[name]
-                if name == TEXT_DELTA:
-                    self._accumulator.has_text = True
-            count += 1
-            size += FRAME_BYTES + len(block)
-            if size > most:
-                break
+        deferral = self._deferral or Deferral(self._limits.max_undecoded_bytes)
+        self._blocks.append(first)
+        count = deferral.put_off(self._blocks, self.unwanted)
         if not count:
-            blocks.pop()
+            self._blocks.pop()
             return False
-        self._deferred += blocks[: -count - 1 : -1]
-        del blocks[-count:]
-        self._deferred_bytes = size
-        self._unread += count
+        self._deferral = deferral
+        self._accumulator.has_text = self._accumulator.has_text or deferral.has_text
         self.stats.events += count
-        if size > most:
+        if deferral.is_full:
             self._catch_up()
         return True
 
-    def _add_behind_deferred(self, event: Event) -> None:
-        self._cursor.advance_past_unread(event, self._unread)
-        self._unread = 0
+    def _add_behind_deferred(self, deferral: Deferral, event: Event) -> None:
+        self._cursor.advance_past_unread(event, deferral.unread)
+        deferral.unread = 0
         if isinstance(event, TerminalEvent) and event.response.output:
-            self._deferred, self._deferred_bytes = [], 0
+            self._deferral = None
             self._accumulator.skip_to_end(event)
         else:
-            self._deferred.append(event)
-            self._deferred_bytes += size_of(event)
-            if self._deferred_bytes > self._limits.max_undecoded_bytes:
+            deferral.add(event)
+            if deferral.is_full:
                 self._catch_up()
 
     def _catch_up(self) -> None:
-        deferred, self._deferred, self._deferred_bytes, self._unread = self._deferred, [], 0, 0
-        for entry in deferred:
+        deferral, self._deferral = self._deferral, None
+        if deferral is None:
+            return
+        for entry in deferral.entries:
             if isinstance(entry, bytes):
-                frame = self._decoder.parse(entry)
+                frame = self._wire.decoder.parse(entry)
                 assert frame is not None
                 entry = self._decode(frame)  # noqa: PLW2901 - the same event, looked at
                 self._cursor.note_read_late(entry)
@@ -478,23 +455,23 @@ class EventStream:
 
     async def _open_later(self) -> None:
         await self._wire.rest(lambda: asyncio.sleep(self._delay))
-        self._step = self._open
+        self._step = EventStream._open
 
     async def _poll(self) -> None:
         await self._wire.rest(lambda: asyncio.sleep(self._delay))
-        self._delay = self._poll_every
+        self._delay = self._retry.poll_every if self._retry is not None else 0.0
         self.stats.polls += 1
         background, response_id = self._background, self._cursor.response_id
         assert background is not None
         assert response_id is not None
         response = await self._wire.ask(lambda: background.retrieve(response_id))
-        self._recovery.looked()
+        self._recover().looked()
         # Of a stream that never opened, a look at its response is the answer that ``opened`` tells of.
         self.opened = self.opened or Opened(url="", headers={})
         if response.status in _UNFINISHED:
             return
         self._upcoming = iter(missing_events(response, self.accumulator, self._cursor.position))
-        self._step = partial(self._end_cancelled, response)
+        self._step = partial(EventStream._end_cancelled, response=response)
 
     async def _end_cancelled(self, response: Response) -> None:
         # A cancelled response has no terminal event; where there was one, the stream has ended before this step.
@@ -522,16 +499,16 @@ class EventStream:
         match plan:
             case Reopen():
                 after = self._cursor.position
-                self._notices.append(Reconnecting(attempt=plan.attempt, delay=plan.delay, cause=error, after=after))
-                self._step = self._open_later
+                self._notices += (Reconnecting(attempt=plan.attempt, delay=plan.delay, cause=error, after=after),)
+                self._step = EventStream._open_later
             case Poll():
                 if self._is_suffix:
                     self._forget(error)
-                self._step = self._poll
+                self._step = EventStream._poll
             case Restart():
                 self._forget(error)
                 self._cursor = Cursor(restarts=self._cursor.restarts + 1, gaps=self._cursor.gaps)
-                self._step = self._open_later
+                self._step = EventStream._open_later
 
     def _plan(self, error: StreamkitError) -> Plan | None:
         if self._reported is not None and self._background is None:
@@ -541,7 +518,12 @@ class EventStream:
         position = self._cursor.position
         # Where events are numbered, only a new number is progress: what has none may come with each connection again.
         progress = self.stats.events if position is None else position + 1
-        return self._recovery.plan(error, self._cursor, progress=progress, begun=begun, jitter=jitter)
+        return self._recover().plan(error, self._cursor, progress=progress, begun=begun, jitter=jitter)
+
+    def _recover(self) -> Recovery:
+        if self._recovery is None:
+            self._recovery = Recovery(self._retry, background=self._background is not None, restart=self._restart)
+        return self._recovery
 
     def _note_times(self) -> None:
         # Once a chunk, not once an event: the events of a chunk arrived together.
@@ -557,10 +539,11 @@ class EventStream:
         self._events_before_restart = self.stats.events
         self._is_suffix = False
         self.stats.restarts += 1
-        self._notices.append(Restarted(cause=cause))
+        self._notices += (Restarted(cause=cause),)
 
     def _take_notice(self) -> Notice | Event:
-        delivery = self._notices.pop(0)
+        delivery, *others = self._notices
+        self._notices = tuple(others)
         if isinstance(delivery, Event):
             self._end_at(delivery)
         return delivery
@@ -571,7 +554,7 @@ class EventStream:
             self._end_at(event)
         else:
             # Nothing is taken after the end.
-            self._notices += [notice, event]
+            self._notices += (notice, event)
 
     def _end_at(self, event: Event) -> None:
         self.ending = ending.at_terminal_event(

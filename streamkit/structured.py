@@ -71,6 +71,14 @@ class Conclusion(Generic[T]):
             return _parsed(response, partial=_partial(output, text), parse_error=broken)
 
 
+_AS_IT_IS = Conclusion[Any](None)
+
+
+def conclusion(output: OutputType[T] | None) -> Conclusion[T]:
+    """Return what makes the answer of an outcome what it is to be; the same for all where nothing was said of it."""
+    return _AS_IT_IS if output is None else Conclusion(output)
+
+
 def _parsed(
     response: Response,
     *,

@@ -2,15 +2,19 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from contextvars import Context
+from typing import TypeVar, TypeVarTuple
 
 from streamkit.clocks import Clocks
 from streamkit.errors import ClockExpired, UsageError
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 SECOND_LOOK_SECONDS = 0.01
 """How long a clock that has run out is given to turn out wrong."""
+# Else every timer would get a copy of the context it is set in.
+_NO_CONTEXT = Context()
 
 
 class Interrupted(Exception):
@@ -37,7 +41,7 @@ class Watchdog:
         self.waiting: asyncio.Task[object] | None = None
         self._reason: Exception | None = None
 
-    async def wait_for(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def wait_for(self, call: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T:
         """Make a call and wait for it, no longer than the clocks allow.
 
         Raises:
@@ -50,7 +54,7 @@ class Watchdog:
         failure: BaseException | None = None
         try:
             try:
-                result = await call()
+                result = await call(*arguments)
             except (Exception, asyncio.CancelledError) as error:
                 if self._reason is None:
                     raise
@@ -121,7 +125,7 @@ class Watchdog:
         if when <= now:
             # It ran out while nobody waited; where bytes are always at hand, nobody would wait for the timer either.
             raise ClockExpired(clock, seconds)
-        self.timer = self._loop.call_at(when, self._look)
+        self.timer = self._loop.call_at(when, self._look, context=_NO_CONTEXT)
 
     def _look(self) -> None:
         if self._expired() is not None:

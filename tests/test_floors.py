@@ -47,6 +47,7 @@ FLOORS = {
     "context": 4,
     "chat": 4,
     "ending": 5,
+    "deferral": 5,
     "dispatch": 5,
     "synthesis": 5,
     "watchdog": 5,

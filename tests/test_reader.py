@@ -9,6 +9,7 @@ from streamkit import Limits, Timeouts
 from streamkit.cursor import Cursor
 from streamkit.errors import ClockExpired, ConnectionLost, ResponseTooLarge, UsageError
 from streamkit.reader import BODY_HEAD_BYTES, Reader
+from streamkit.source import Chunks
 from streamkit.stats import RunStats
 from streamkit.watchdog import Interrupted
 from tests import virtual_time
@@ -24,7 +25,7 @@ def reader(limits: Limits | None = None, timeouts: Timeouts | None = None) -> Re
 
 async def opened(source: ScriptedSource, limits: Limits | None = None, timeouts: Timeouts | None = None) -> Reader:
     made = reader(limits, timeouts)
-    answer = await made.open(lambda: source.open(Cursor()))
+    answer = await made.open(source, Cursor())
     assert answer is made.opened
     return made
 
@@ -71,7 +72,7 @@ async def test_a_response_that_never_ends_is_too_large() -> None:
 async def test_opening_and_resting_close_what_was_open() -> None:
     source = ScriptedSource(*HELLO)
     made = await opened(source)
-    await made.open(lambda: source.open(Cursor()))
+    await made.open(source, Cursor())
     assert source.closed_count == 1
     await made.rest(lambda: asyncio.sleep(0))
     assert source.closed_count == 2
@@ -83,13 +84,14 @@ async def test_what_is_opened_although_it_was_interrupted_is_closed() -> None:
     source = ScriptedSource(*HELLO)
     made = reader()
 
-    async def open_and_interrupt() -> object:
-        chunks = await source.open(Cursor())
-        made.interrupt()
-        return chunks
+    class Interrupting:
+        async def open(self, cursor: Cursor) -> Chunks:
+            chunks = await source.open(cursor)
+            made.interrupt()
+            return chunks
 
     with pytest.raises(Interrupted):
-        await made.open(open_and_interrupt)  # type: ignore[arg-type]
+        await made.open(Interrupting(), Cursor())
     await made.close()
     assert source.closed_count == source.opened_count == 1
 
@@ -99,7 +101,7 @@ async def test_while_a_task_waits_others_change_nothing() -> None:
     made = await opened(source, timeouts=Timeouts(idle=0.03))
     waiting = asyncio.create_task(made.read())
     await source.reading.wait()
-    for call in (lambda: made.open(lambda: source.open(Cursor())), lambda: made.rest(lambda: asyncio.sleep(0))):
+    for call in (lambda: made.open(source, Cursor()), lambda: made.rest(lambda: asyncio.sleep(0))):
         with pytest.raises(UsageError):
             await call()
     assert source.closed_count == 0
@@ -160,7 +162,7 @@ class Working:
         self._first = first
 
     async def open(self) -> "asyncio.Task[list[bytes] | None]":
-        await self.reader.open(lambda: self.source.open(Cursor()))
+        await self.reader.open(self.source, Cursor())
         reading = asyncio.create_task(self.reader.read())
         await asyncio.sleep(0)
         return reading
@@ -275,7 +277,7 @@ def test_in_place_the_time_of_handlers_is_no_silence_and_keepalives_are_no_progr
 
         working = Reader(Timeouts(idle=0.5, progress=0.7), Limits(), stats)
         working.work = work
-        await working.open(lambda: source.open(Cursor()))
+        await working.open(source, Cursor())
         loop.call_later(0.4, source.arrive, b": a\n\n")
         with pytest.raises(ClockExpired) as caught:
             await working.read()

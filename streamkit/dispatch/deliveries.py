@@ -88,11 +88,12 @@ class Deliveries:
         self._max_blocking_seconds = max_blocking_seconds
         # What takes no longer is neither the longest nor too long.
         self._notable_seconds = 0.0
-        self.notices: list[Notice] = []
-        self._blocking: set[str] = set()
-        self._disabled: set[object] = set()
+        # Tuples, for in most runs these stay empty, and an empty tuple is no object of its own.
+        self.notices: tuple[Notice, ...] = ()
+        self._blocking: tuple[str, ...] = ()
+        self._disabled: tuple[object, ...] = ()
+        self._told: tuple[Exception, ...] = ()
         self._chains: dict[Chain, CallNext] = {}
-        self._told: list[Exception] = []
 
     async def deliver(self, subject: Delivery) -> None:
         """Hand an event, notice or outcome over to lanes, then call the other handlers, each awaited before the next.
@@ -171,11 +172,11 @@ class Deliveries:
 
     def note(self, notice: Notice) -> None:
         """Have a notice told when the stream has nothing at hand, or ends."""
-        self.notices.append(notice)
+        self.notices += (notice,)
 
     async def settle(self) -> None:
         """Tell what lanes have dropped, and let them work; called when the stream has nothing at hand."""
-        self.notices.extend(self.lanes.dropped())
+        self.notices += self.lanes.dropped()
         await self._tell_notices()
         await self.lanes.give_way()
 
@@ -187,13 +188,17 @@ class Deliveries:
                 than its ``drain_timeout``.
             ExceptionGroup: several lanes failed.
         """
+        if not self.lanes.workers:
+            self.lanes.release()
+            await self._tell_notices()
+            return
         try:
             late = [(_lateness(worker), worker.current) for worker in await self.lanes.drain()]
         finally:
             # What is told from here on comes after all that the lanes were handed.
             await self.lanes.cancel()
         self.lanes.raise_failures()
-        self.notices.extend(self.lanes.dropped(at_end=True))
+        self.notices += self.lanes.dropped(at_end=True)
         await self._tell_notices()
         answers = [(error, await self._is_forgiven(error, error.lane, None, current)) for error, current in late]
         raise_together([error for error, is_forgiven in answers if not is_forgiven])
@@ -209,7 +214,8 @@ class Deliveries:
 
     async def _tell_notices(self) -> None:
         while self.notices:
-            notice = self.notices.pop(0)
+            notice, *others = self.notices
+            self.notices = tuple(others)
             await self.call(self.table[type(notice)].inline, notice)
 
     async def _call_in_lane(self, lane: Lane, subject: Delivery) -> None:
@@ -246,7 +252,7 @@ class Deliveries:
                 return
         except (Exception, asyncio.CancelledError) as other:  # noqa: BLE001 - it takes the place of the first
             error = _failure(other, f"of errors, asked about {failed.name},")
-        self._told = [*self._told[1 - REMEMBERED_FAILURES :], error]
+        self._told = (*self._told[1 - REMEMBERED_FAILURES :], error)
         raise error
 
     async def _is_forgiven(
@@ -264,7 +270,7 @@ class Deliveries:
         if policy in {"log", "disable"}:
             logger.error("the handler %s failed for %s", name, _describe(subject), exc_info=error)
         if failed is not None and policy == "disable":
-            self._disabled.add(failed.identity)
+            self._disabled += (failed.identity,)
         return policy in {"log", "disable"}
 
     def _hooks(self) -> list[Handler]:
@@ -279,9 +285,9 @@ class Deliveries:
     def _note_blocking(self, handler: Handler, subject: Delivery, seconds: float) -> None:
         if seconds <= self._max_blocking_seconds or handler.name in self._blocking:
             return
-        self._blocking.add(handler.name)
+        self._blocking += (handler.name,)
         logger.warning("the handler %s kept the event loop busy for %.3f s", handler.name, seconds)
-        self.notices.append(HandlerBlocked(handler=handler.name, event=subject, seconds=seconds))
+        self.notices += (HandlerBlocked(handler=handler.name, event=subject, seconds=seconds),)
 
 
 async def _wait_for(result: Awaitable[object]) -> None:

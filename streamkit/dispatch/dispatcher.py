@@ -201,11 +201,6 @@ class Dispatcher(Generic[State]):
         self._entries = kept
         self._changes += 1
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is registered or included."""
-        return not self._entries
-
     def table(self) -> Table:
         """Return the compiled table of handlers.
 

@@ -127,7 +127,7 @@ class Lanes:
         self._stop: Callable[[BaseException], None] | None = None
         self.workers: dict[object, list[Worker]] = {}
         """Those of each lane that was handed anything, by its identity."""
-        self.full: list[Worker] = []
+        self.full: tuple[Worker, ...] = ()
         """Those for which ``make_room`` has to wait before more is handed over."""
 
     def hand_over(
@@ -156,13 +156,13 @@ class Lanes:
         worker = workers[_hash_of_key(lane, subject) % len(workers) if len(workers) > 1 else 0]
         worker.add(subject)
         if worker.is_full and worker not in self.full:
-            self.full.append(worker)
+            self.full += (worker,)
 
     async def make_room(self) -> None:
         """Wait until no queue is full any more, or the run stops."""
         while self.full:
             await self.full[-1].room()
-            self.full.pop()
+            self.full = self.full[:-1]
 
     def worker_of(self, task: "asyncio.Task[object] | None") -> Worker | None:
         """Return the worker that a task is of; ``None`` for every task that is of none."""
@@ -173,7 +173,7 @@ class Lanes:
         if any(len(worker.backlog) for worker in self._all()):
             await asyncio.sleep(0)
 
-    def dropped(self, *, at_end: bool = False) -> list[EventsDropped]:
+    def dropped(self, *, at_end: bool = False) -> tuple[EventsDropped, ...]:
         """Return what lanes have dropped that keep up again; at the end, whatever was dropped."""
         notices: list[EventsDropped] = []
         for worker in self._all():
@@ -182,7 +182,7 @@ class Lanes:
                 if dropped.events:
                     label = worker.lane.label
                     notices.append(EventsDropped(lane=label, events=dropped.events, characters=dropped.characters))
-        return notices
+        return tuple(notices)
 
     async def drain(self) -> list[Worker]:
         """Wait until everything is handled, and return the workers that took longer than their lane allows.
@@ -233,7 +233,8 @@ class Lanes:
             task.cancel()
         # A handler in a lane may be the one that ends the run: its own end is waited for by the run's owner.
         others = [task for task in tasks if task is not asyncio.current_task()]
-        await asyncio.gather(*others, return_exceptions=True)
+        if others:
+            await asyncio.gather(*others, return_exceptions=True)
 
     def _all(self) -> Iterator[Worker]:
         for workers in self.workers.values():

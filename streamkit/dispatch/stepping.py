@@ -46,17 +46,21 @@ def go_through(
     """
     while True:
         try:
-            step = partial(started.send, (yield yielded))
+            sent = yield yielded
         except GeneratorExit:
             make(started.close)
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is meant for the coroutine
             step = partial(started.throw, error)
+        else:
+            step = partial(started.send, sent)
         try:
             yielded = make(step)
         except StopIteration as stop:
             result: T = stop.value
             return result
+        finally:
+            del step  # An error in it would keep the frame of this, and that the error.
 
 
 def _timed(note_step: Callable[[float], None], step: Callable[[], object]) -> object:

@@ -5,8 +5,9 @@ import os
 import ssl
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import aiohttp
@@ -52,14 +53,14 @@ class ResponsesApi:
         base = URL(self.base_url)
         return base.with_path(f"{base.path.rstrip('/')}/{path}").with_query(base.query)
 
-    async def create(self, path: str, body: bytes, idempotency_key: str) -> aiohttp.ClientResponse:
+    def create(self, path: str, body: bytes, idempotency_key: str) -> Awaitable[aiohttp.ClientResponse]:
         """Request a response and return the answer, whose body is its stream; raises as ``request``."""
-        return await self.request("POST", path, body=body, headers={"Idempotency-Key": idempotency_key})
+        return self.request("POST", path, body=body, headers={"Idempotency-Key": idempotency_key})
 
-    async def take_up(self, response_id: str, after: int | None) -> aiohttp.ClientResponse:
+    def take_up(self, response_id: str, after: int | None) -> Awaitable[aiohttp.ClientResponse]:
         """Ask for the stream of a background response, from behind an event on; raises as ``request``."""
         query = {"stream": "true"} | ({} if after is None else {"starting_after": str(after)})
-        return await self.request("GET", f"responses/{response_id}", query=query)
+        return self.request("GET", f"responses/{response_id}", query=query)
 
     async def retrieve(self, response_id: str) -> Response:
         """Fetch a response as it stands; raises as ``request``, and ``ServerError`` where the answer is no response."""
@@ -118,7 +119,7 @@ class ResponsesApi:
                 data=body,
                 headers={**self.headers, "Accept": accept, **(headers or {})},
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect),
+                timeout=_client_timeout(self.timeouts.connect),
             )
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
             # RuntimeError is what aiohttp raises for a session that was closed.
@@ -129,6 +130,11 @@ class ResponsesApi:
             return answer
         async with answer:
             raise from_body(answer.status, answer.headers, await _head_of(answer), now=time.time())
+
+
+@lru_cache
+def _client_timeout(connect: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect)
 
 
 class HttpSource:
