@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from streamkit import events as ev
 from streamkit.growing import GrowingItem, Path, make_item
 from streamkit.items import ContentPart, OutputItem
-from streamkit.response import Response
+from streamkit.response import Response, text_of
 
 MAX_ANOMALIES = 100
 """Anomalies kept in full; the rest are only counted."""
@@ -152,7 +152,7 @@ class Accumulator:
     @property
     def text(self) -> str:
         """The text of the answer so far: all ``output_text`` parts of all messages."""
-        return self.snapshot().output_text
+        return text_of(self._response.output if self._response is not None and self._ended else self._output())
 
     @property
     def response_id(self) -> str | None:

@@ -134,8 +134,9 @@ def _open(value: object, kind: type[_Fields | _Elements]) -> _Fields | _Elements
 
 
 def _fields_of(model: BaseModel) -> _Fields:
+    values, sent = {**model.__dict__, **(model.model_extra or {})}, model.model_fields_set
     # A model that was made by hand may not have set its type, which the wire always names.
-    return _Fields((name, value) for name, value in model if name in model.model_fields_set or name == "type")
+    return _Fields({name: value for name, value in values.items() if name in sent or name == "type"})
 
 
 def _settled(value: object) -> object:

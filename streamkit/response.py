@@ -1,6 +1,6 @@
 """The response as a whole: its output, its state, what it used and why it stopped."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, JsonValue, model_validator
@@ -159,12 +159,12 @@ class Response(Model):
     @property
     def output_text(self) -> str:
         """The text of all messages, joined."""
-        return "".join(part.text for part in self._message_parts() if isinstance(part, OutputText))
+        return text_of(self.output)
 
     @property
     def refusal(self) -> str | None:
         """The model's refusal, or None where it did not refuse."""
-        refusals = [part.refusal for part in self._message_parts() if isinstance(part, Refusal)]
+        refusals = [part.refusal for part in _message_parts(self.output) if isinstance(part, Refusal)]
         return "".join(refusals) if refusals else None
 
     @property
@@ -172,7 +172,13 @@ class Response(Model):
         """The calls of the caller's functions, in the order of the output."""
         return [item for item in self.output if isinstance(item, FunctionCall)]
 
-    def _message_parts(self) -> Iterator[ContentPart]:
-        for item in self.output:
-            if isinstance(item, Message):
-                yield from item.content
+
+def text_of(output: Iterable[OutputItem]) -> str:
+    """Return the text of all messages in an output, joined."""
+    return "".join([part.text for part in _message_parts(output) if isinstance(part, OutputText)])
+
+
+def _message_parts(output: Iterable[OutputItem]) -> Iterator[ContentPart]:
+    for item in output:
+        if isinstance(item, Message):
+            yield from item.content
