@@ -124,6 +124,9 @@ class Accumulator:
         "_ended",
         "_index_of_id",
         "_items",
+        "_last_at",
+        "_last_model",
+        "_last_pieces",
         "_open_texts",
         "_response",
         "_stage",
@@ -141,6 +144,10 @@ class Accumulator:
         # From (model, key) to the pieces its deltas append to: a shortcut past finding item and path anew for each.
         # Any event that is not a delta may change where pieces are, so it empties this.
         self._open_texts: dict[tuple[type[ev.Event], object], list[str]] = {}
+        # The one of them that the last delta was of, as the next one mostly is.
+        self._last_model: type[ev.Event] | None = None
+        self._last_at: object = None
+        self._last_pieces: list[str] | None = None
         self._anomalies: tuple[Anomaly, ...] = ()
         self.anomaly_count = 0
 
@@ -201,15 +208,19 @@ class Accumulator:
         if key is not None:
             # No isinstance(), and no fields as attributes: of a model these cost as much as all the rest.
             fields = event.__dict__
-            pieces = self._open_texts.get((model, key(fields)))
-            if pieces is None:
-                self._add_delta(cast("ev.DeltaEvent", event), _DELTAS[model])
-            else:
-                pieces.append(fields["delta"])
+            at, pieces = key(fields), self._last_pieces
+            if pieces is None or model is not self._last_model or at != self._last_at:
+                pieces = self._open_texts.get((model, at))
+                if pieces is None:
+                    self._add_delta(cast("ev.DeltaEvent", event), _DELTAS[model])
+                    return
+                self._last_model, self._last_at, self._last_pieces = model, at, pieces
+            pieces.append(fields["delta"])
             return
         fold = self._FOLDS.get(model)
         if fold is not None:
             self._open_texts.clear()
+            self._last_pieces = None
             if self._ended:
                 self._note("late", event)
             else:

@@ -40,10 +40,10 @@ class Timeouts:
 class Clocks:
     """The clocks of one run. The caller reports what happens, with the time at which it did.
 
-    Most times are kept as if the caller never did anything but wait.
+    What a wait began with is moved on by the time that the caller did something else, as if it had only waited.
 
     Attributes:
-        received_at: the time at which bytes came last.
+        received_at: the time that ``received`` was last told.
     """
 
     __slots__ = (
@@ -52,7 +52,6 @@ class Clocks:
         "_last_byte",
         "_last_progress",
         "_opening",
-        "_paused",
         "_paused_at",
         "_resting",
         "_started",
@@ -67,7 +66,6 @@ class Clocks:
         self._opening = now
         self._last_byte = now
         self._last_progress = now
-        self._paused = 0.0
         self._paused_at: float | None = None
         self._awaits_first_event = True
         self._resting = False
@@ -75,7 +73,7 @@ class Clocks:
 
     def opening(self, now: float) -> None:
         """The source is being opened, perhaps again: all clocks but the total one start anew."""
-        self._opening = self._last_byte = self._last_progress = now - self._paused
+        self._opening = self._last_byte = self._last_progress = now
         self._paused_at = None
         self._awaits_first_event = True
         self._resting = False
@@ -87,10 +85,8 @@ class Clocks:
 
     def received(self, now: float) -> None:
         """Bytes came; until ``waiting`` is called, the caller works on them and the waiting clocks stand still."""
-        if self._paused_at is not None:
-            self._paused += now - self._paused_at
-        self.received_at = self._paused_at = now
-        self._last_byte = now - self._paused
+        self.waiting(now)
+        self.received_at = self._paused_at = self._last_byte = now
 
     def progressed(self) -> None:
         """An event that is not a keepalive was among the bytes last received."""
@@ -108,14 +104,15 @@ class Clocks:
     def waiting(self, now: float) -> None:
         """The caller waits for bytes again."""
         if self._paused_at is not None:
-            self._paused += now - self._paused_at
+            pause = now - self._paused_at
+            self._opening += pause
+            self._last_byte += pause
+            self._last_progress += pause
             self._paused_at = None
 
-    def worked(self, received: float, until: float) -> None:
-        """Bytes with an event that is not a keepalive came, the caller worked on them, and waits again."""
-        self.received_at = received
-        self._last_byte = self._last_progress = received - self._paused
-        self._paused += until - received
+    def worked(self, until: float) -> None:
+        """Bytes with an event that is not a keepalive came, the caller worked on them, and waits again since a time."""
+        self._last_byte = self._last_progress = until
         self._awaits_first_event = False
 
     def next_deadline(self) -> tuple[float, str, float] | None:
@@ -126,11 +123,11 @@ class Clocks:
         limits = (
             (self._started, "total", total),
             (
-                self._opening + self._paused,
+                self._opening,
                 "first_event",
                 self._timeouts.first_event if self._awaits_first_event else None,
             ),
-            (self._last_byte + self._paused, "idle", self._idle),
-            (self._last_progress + self._paused, "progress", self._timeouts.progress),
+            (self._last_byte, "idle", self._idle),
+            (self._last_progress, "progress", self._timeouts.progress),
         )
         return min(((start + limit, name, limit) for start, name, limit in limits if limit is not None), default=None)

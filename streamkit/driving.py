@@ -52,10 +52,10 @@ class Driver:
     def __init__(self, stream: AnyStream, deliveries: Deliveries) -> None:
         self._stream = stream
         self._deliveries = deliveries
-        # In the order of their coming. To be looked through as a copy, for a forgotten one is detached at any moment.
-        self._taps: dict[Tap, None] = {}
-        # Tuples, for most runs need none of these, and an empty tuple is no object of its own. Those taps for which
-        # nothing more must be taken from the stream until they have room:
+        # Most runs need none of all these: so None, or tuples, for an empty one is no object of its own. Taps are to be
+        # looked through as a copy, for a forgotten one is detached at any moment.
+        self._taps: dict[Tap, None] | None = None
+        # Those for which nothing more must be taken from the stream until they have room:
         self._full: tuple[Tap, ...] = ()
         # Those who wait for their turn, and those of lanes, which wait for what is brought to them alone:
         self._waiting: tuple[asyncio.Future[None], ...] = ()
@@ -74,6 +74,8 @@ class Driver:
 
     def attach(self, tap: Tap) -> None:
         """Keep for a tap what it wants from now on."""
+        if self._taps is None:
+            self._taps = {}
         self._taps[tap] = None
         self.listeners_changed()
 
@@ -85,14 +87,14 @@ class Driver:
     def listeners_changed(self) -> None:
         """Find out anew which deltas nobody listens to."""
         unwanted = self._deliveries.table.unwanted
-        classes = tuple(model for tap in tuple(self._taps) for model in tap.classes)
+        classes = tuple(model for tap in tuple(self._taps or ()) for model in tap.classes)
         if classes:
             unwanted = deltas_but_for(classes) & unwanted
         self._stream.unwanted = unwanted
 
     def note_dropped(self, *, at_end: bool = False) -> None:
         """Have told what iterators have dropped that keep up again; at the end, whatever was dropped."""
-        for tap in tuple(self._taps):
+        for tap in tuple(self._taps or ()):
             if tap.backlog.has_room or at_end:
                 dropped = tap.backlog.take_dropped()
                 if dropped.events:
@@ -170,8 +172,8 @@ class Driver:
         return self._driver is None and self._worker() is None
 
     def _worker(self) -> Worker | None:
-        lanes = self._deliveries.lanes
-        return lanes.worker_of(asyncio.current_task()) if lanes.workers else None
+        deliveries = self._deliveries
+        return deliveries.lanes.worker_of(asyncio.current_task()) if deliveries.has_lanes else None
 
     async def _drive(self, steps: Awaitable[None]) -> None:
         self._driver = asyncio.current_task()
@@ -224,7 +226,7 @@ class Driver:
             self._rest = deliveries.begin(inline, delivery)
             if self._rest is not None:
                 return False
-        return not (taps or self._stream.ending or deliveries.notices or deliveries.lanes.workers)
+        return not (taps or self._stream.ending or deliveries.notices or deliveries.has_lanes)
 
     def _is_cancelled(self) -> bool:
         return isinstance(self._stream.ending, Cancelled)
@@ -232,7 +234,7 @@ class Driver:
     async def _fill(self) -> None:
         if self._taps:
             self.note_dropped()
-        if self._deliveries.notices or self._deliveries.lanes.workers:
+        if self._deliveries.notices or self._deliveries.has_lanes:
             await self._deliveries.settle()
         if self._taps and any(len(tap.backlog) for tap in tuple(self._taps)):
             # Where bytes are always at hand, reading would never let their readers work.
@@ -249,7 +251,7 @@ class Driver:
             self._wake_all()
 
     def _share(self, delivery: Delivery, own: Tap | None) -> None:
-        for tap in tuple(self._taps):
+        for tap in tuple(self._taps or ()):
             if tap is own:
                 tap.offer_at_once(delivery)
             else:
@@ -289,7 +291,7 @@ class Driver:
                 reader.remove_done_callback(wake)
 
     def _remove(self, tap: Tap) -> None:
-        if tap in self._taps:
+        if self._taps is not None and tap in self._taps:
             del self._taps[tap]
             self.listeners_changed()
 

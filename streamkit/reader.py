@@ -206,7 +206,7 @@ class Reader:
                 progress = stats.events - stats.keepalives
                 if progress > self._progress:
                     self._progress = progress
-                    self._clocks.worked(received, until)
+                    self._clocks.worked(until)
                 else:
                     self._clocks.received(received)
                     self.note_progress()

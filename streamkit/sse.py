@@ -64,8 +64,8 @@ class Decoder:
         self.last_event_id = ""
         self.retry: int | None = None
         self._limit = max_event_bytes
-        # The bytes of the unfinished block, with every line end already LF.
-        self._pending = bytearray()
+        # The bytes of the unfinished block, if there is one, with every line end already LF.
+        self._pending: bytearray | None = None
         self._at_start = True
         self._after_cr = False
         self._too_large = False
@@ -96,18 +96,16 @@ class Decoder:
         if not chunk:
             return []
         pending = self._pending
-        if pending:
+        if pending is not None:
             # The terminator may straddle the two, so the search starts at the last pending byte.
             start = len(pending) - 1
             pending += chunk
             if pending.find(b"\n\n", start) < 0:
                 return self._check_limit([]) if len(pending) > self._limit else []
             chunk = bytes(pending)
-            pending.clear()
         blocks = chunk.split(b"\n\n")
         rest = blocks.pop()
-        if rest:
-            pending += rest
+        self._pending = bytearray(rest) if rest else None
         return self._check_limit(blocks) if len(chunk) > self._limit else blocks
 
     def parse(self, block: bytes) -> Frame | None:
@@ -130,8 +128,7 @@ class Decoder:
         """
         if self._too_large:
             raise FrameTooLarge(self._limit)
-        block = bytes(self._pending)
-        self._pending.clear()
+        block, self._pending = bytes(self._pending or b""), None
         return self._parse_lines(block)
 
     def _normalise(self, chunk: bytes) -> bytes:
@@ -148,16 +145,16 @@ class Decoder:
         return chunk
 
     def _strip_bom(self, chunk: bytes) -> bytes:
-        head = bytes(self._pending) + chunk
+        head = bytes(self._pending or b"") + chunk
         if len(head) < len(_BOM) and _BOM.startswith(head):
-            self._pending[:] = head
+            self._pending = bytearray(head)
             return b""
         self._at_start = False
-        self._pending.clear()
+        self._pending = None
         return head.removeprefix(_BOM)
 
     def _check_limit(self, blocks: list[bytes]) -> list[bytes]:
-        pending, limit = self._pending, self._limit
+        pending, limit = self._pending or b"", self._limit
         for position, block in enumerate(blocks):
             if len(block) > limit:
                 self._too_large = True
@@ -166,7 +163,7 @@ class Decoder:
         if len(pending) - pending.endswith(b"\n") > limit:
             self._too_large = True
         if self._too_large:
-            pending.clear()
+            self._pending = None
             if not blocks:
                 raise FrameTooLarge(limit)
         return blocks

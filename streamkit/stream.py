@@ -204,8 +204,8 @@ class EventStream:
         self._delay = 0.0
         # Notices, and the end of the response where one of them comes before it.
         self._notices: tuple[Notice | Event, ...] = ()
-        # Blocks of the last read, the next one last, and events that come before them.
-        self._blocks: list[bytes] = []
+        # Blocks of the last read, the next one last, if any are left, and events that come before them.
+        self._blocks: list[bytes] | None = None
         self._upcoming: Iterator[Event] | None = None
         self._reported: ErrorDetail | None = None
         self._events_before_restart = 0
@@ -293,6 +293,9 @@ class EventStream:
                 return False
             if not (blocks or self._upcoming or self._notices):
                 break
+        if not blocks:
+            # Given back now, this is what the next read gets, while it is still in the processor's cache.
+            self._blocks = None
         if self.stats.first_text_after is None:
             self._note_times()
         return self.ending is None and self._step is step
@@ -315,7 +318,7 @@ class EventStream:
         self.stats.gaps = self._cursor.gaps
         reader.note_end()
         try:
-            self.late_frames += reader.count_late(reversed(self._blocks))
+            self.late_frames += reader.count_late(reversed(self._blocks or ()))
             if self._accumulator.ended:
                 self.late_frames += await reader.drain()
         finally:
@@ -394,13 +397,14 @@ class EventStream:
 
     def _defer(self, first: bytes) -> bool:
         """Put off the decoding of a block, and of those behind it, as far as they are deltas that nobody wants."""
-        if not self._is_plain or self._cursor.is_replaying:
+        blocks = self._blocks
+        if blocks is None or not self._is_plain or self._cursor.is_replaying:
             return False
         deferral = self._deferral or Deferral(self._limits.max_undecoded_bytes)
-        self._blocks.append(first)
-        count = deferral.put_off(self._blocks, self.unwanted)
+        blocks.append(first)
+        count = deferral.put_off(blocks, self.unwanted)
         if not count:
-            self._blocks.pop()
+            blocks.pop()
             return False
         self._deferral = deferral
         self._accumulator.has_text = self._accumulator.has_text or deferral.has_text

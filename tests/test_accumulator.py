@@ -547,7 +547,7 @@ def calls_while_adding(accumulator: Accumulator, events: list[ev.Event]) -> Coun
 
 @pytest.mark.parametrize("place", [PART_PLACE, {"item_id": "msg"}], ids=["by index", "by id"])
 def test_a_delta_costs_the_same_however_long_the_answer_is(place: Data) -> None:
-    accumulator = fold([MESSAGE_ADDED, PART_ADDED, bare_delta("first ", **place)])
+    accumulator = fold([MESSAGE_ADDED, PART_ADDED, bare_delta("first ", **place), bare_delta("second ", **place)])
     thousand = events_of([bare_delta("word ", **place)]) * 1000
     early = calls_while_adding(accumulator, thousand)
     for one in thousand * 20:
@@ -556,7 +556,7 @@ def test_a_delta_costs_the_same_however_long_the_answer_is(place: Data) -> None:
     assert early == late
     assert early["append"] == 1000
     assert "join" not in early
-    assert accumulator.text == "first " + "word " * 22_000
+    assert accumulator.text == "first second " + "word " * 22_000
 
 
 def test_annotations_cost_the_same_however_many_there_are() -> None:

@@ -53,6 +53,7 @@ class Deliveries:
     Attributes:
         table: the handlers.
         lanes: those that have been handed something.
+        has_lanes: whether there were any such.
         notices: what ``settle`` is to tell.
     """
 
@@ -66,6 +67,7 @@ class Deliveries:
         "_stats",
         "_stop",
         "_told",
+        "has_lanes",
         "lanes",
         "notices",
         "table",
@@ -82,6 +84,7 @@ class Deliveries:
     ) -> None:
         self.table = table
         self.lanes = Lanes()
+        self.has_lanes = False
         self._run: Run[object] | None = run
         self._stop: Callable[[BaseException], None] | None = stop
         self._stats = stats
@@ -109,6 +112,7 @@ class Deliveries:
     def hand_over(self, lane: Lane, subject: Delivery) -> None:
         """Hand an event, notice or outcome over to a lane, unless this is closed; raises as ``Lanes.hand_over``."""
         if self._stop is not None:
+            self.has_lanes = True
             self.lanes.hand_over(lane, subject, handle=self._call_in_lane, stop=self._stop)
 
     async def call(self, steps: Iterable[Step], subject: Delivery) -> None:
@@ -120,7 +124,7 @@ class Deliveries:
     # One long function, for it is run for every event, and each function that it called would be, too.
     def begin(self, steps: Iterable[Step], subject: Delivery) -> "Rest | None":
         """Call handlers with a subject until one must be waited for; return what is left then, for ``go_on``."""
-        run, stats, disabled, now = self._run, self._stats, self._disabled, perf_counter()
+        stats, disabled, now = self._stats, self._disabled, perf_counter()
         others = iter(steps)
         for step in others:
             if isinstance(step, Chain):
@@ -129,7 +133,7 @@ class Deliveries:
                 continue
             began, call = now, step.call
             try:
-                result: Any = call(subject, run) if step.takes_run else call(subject)
+                result: Any = call(subject, self._run) if step.takes_run else call(subject)
                 if type(result) is _COROUTINE:
                     # The first step is made here, and not by ``await``: mostly it is the only one. ``next`` needs no
                     # StopIteration, unlike ``send``.

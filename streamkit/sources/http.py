@@ -172,7 +172,7 @@ class HttpChunks:
         has_more: whether something is left that the last ``take`` did not return, be it the end.
     """
 
-    __slots__ = ("_content", "_listener", "_response", "_taken", "has_more", "opened")
+    __slots__ = ("_content", "_listener", "_response", "has_more", "opened")
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.opened = Opened(
@@ -185,7 +185,6 @@ class HttpChunks:
         self._response = response
         self._content = response.content
         self._listener: Listener | None = None
-        self._taken = 0
 
     def __aiter__(self) -> Self:
         return self
@@ -207,23 +206,25 @@ class HttpChunks:
             ConnectionLost: the connection broke off before the end.
         """
         content, listener = self._content, self._listener
-        if content.total_bytes > self._taken:
-            try:
-                chunk = content.read_nowait()
-            except (aiohttp.ClientError, OSError) as error:
-                raise self._lost(error) from error
-            self._taken += len(chunk)
+        came = content.total_bytes
+        try:
+            chunk = content.read_nowait()
+        except Exception as error:
+            if content.at_eof():
+                return None
+            # A body that cannot be decoded breaks off although its connection goes on.
+            raise self._lost(error) from error
+        if chunk:
             # To read may have had aiohttp decode more, or find that it cannot.
             is_cut = content.exception() is not None
-            self.has_more = listener is None or listener.is_over or is_cut or content.total_bytes > self._taken
+            self.has_more = listener is None or listener.is_over or is_cut or content.total_bytes > came
             return chunk
-        # A body that cannot be decoded breaks off although its connection goes on.
-        if listener is not None and not listener.is_over and content.exception() is None:
+        if listener is not None and not listener.is_over:
             return b""
-        if content.is_eof():
+        if content.at_eof():
             return None
         # Where its session was closed, the content is not told.
-        cause = content.exception() or ConnectionError("it was closed on this side")
+        cause = ConnectionError("it was closed on this side")
         raise self._lost(cause) from cause
 
     def listen(self, came: Callable[[], None]) -> None:
