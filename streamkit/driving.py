@@ -101,6 +101,26 @@ class Driver:
                     notice = EventsDropped(lane=tap.label, events=dropped.events, characters=dropped.characters)
                     self._deliveries.note(notice)
 
+    def deliver(self, delivery: Delivery, own: Tap | None = None) -> bool:
+        """Give everybody a delivery; true where the next one can follow, and nothing must be waited for.
+
+        Args:
+            delivery: an event, a notice or an outcome.
+            own: the tap that drives, if one does: it is not to be waited for.
+        """
+        deliveries, taps = self._deliveries, self._taps
+        # First, and without waiting: if this task is cancelled, the next one that drives goes on behind this event.
+        if taps:
+            self._share(delivery, own)
+        inline, lanes = deliveries.table[type(delivery)]
+        for lane, _ in lanes:
+            deliveries.hand_over(lane, delivery)
+        if inline:
+            self._rest = deliveries.begin(inline, delivery)
+            if self._rest is not None:
+                return False
+        return not (taps or self._stream.ending or deliveries.notices or deliveries.has_lanes)
+
     def stop(self, cause: BaseException | None) -> None:
         """End the run from this side, and let everybody go on who waits for room or for an event."""
         stream = self._stream
@@ -190,12 +210,12 @@ class Driver:
         """While bytes are all that this task waits for, have them worked on without waking it up."""
         stream, task = self._stream, asyncio.current_task()
         if task is not None and isinstance(stream, EventStream):
-            stream.deliver = self._deliver
-            stream.work = Place(task, context, work=stream.pass_on, keep=stream.keep).take
+            stream.receiver = self
+            stream.place = Place(task, context, stream)
 
     def _leave_place(self) -> None:
         if isinstance(self._stream, EventStream):
-            self._stream.work = self._stream.deliver = None
+            self._stream.place = self._stream.receiver = None
 
     async def _drive_for(self, tap: Tap | None) -> None:
         """Drive until the run has ended; for a tap, until it has something, or somebody would drive to the end."""
@@ -208,25 +228,10 @@ class Driver:
             if delivery is None:
                 await self._fill()
             else:
-                self._deliver(delivery, tap)
+                self.deliver(delivery, tap)
             rest, self._rest = self._rest, None
             while rest is not None:
                 rest = await deliveries.go_on(rest)
-
-    def _deliver(self, delivery: Delivery, own: Tap | None = None) -> bool:
-        """Give everybody a delivery; true where the next one can follow, and nothing must be waited for."""
-        deliveries, taps = self._deliveries, self._taps
-        # First, and without waiting: if this task is cancelled, the next one that drives goes on behind this event.
-        if taps:
-            self._share(delivery, own)
-        inline, lanes = deliveries.table[type(delivery)]
-        for lane, _ in lanes:
-            deliveries.hand_over(lane, delivery)
-        if inline:
-            self._rest = deliveries.begin(inline, delivery)
-            if self._rest is not None:
-                return False
-        return not (taps or self._stream.ending or deliveries.notices or deliveries.has_lanes)
 
     def _is_cancelled(self) -> bool:
         return isinstance(self._stream.ending, Cancelled)

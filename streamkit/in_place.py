@@ -1,13 +1,25 @@
 """Work done in the place of a task that waits: as that task and in its context, but without waking it up."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextvars import Context
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from streamkit.dispatch.stepping import go_through
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Work(Protocol[T_contra]):
+    """What is done in the place of a task with what is given there."""
+
+    def pass_on(self, given: T_contra, /) -> bool:
+        """Do it, as that task; true where the task can wait on."""
+        ...
+
+    def keep(self, given: T_contra, /) -> None:
+        """Keep what is given for the task, for another one is running just now."""
 
 
 class Place(Generic[T]):
@@ -19,30 +31,26 @@ class Place(Generic[T]):
     Args:
         task: the task.
         context: the context that it runs in; nobody may be in it while the task waits.
-        work: what is done there, with what is given; true where the task can wait on.
-        keep: what is done instead where another task is running just now.
+        work: what is done there.
     """
 
-    __slots__ = ("_context", "_keep", "_loop", "_task", "_work")
+    __slots__ = ("_context", "_loop", "_task", "_work")
 
-    def __init__(
-        self, task: "asyncio.Task[object]", context: Context, *, work: Callable[[T], bool], keep: Callable[[T], None]
-    ) -> None:
+    def __init__(self, task: "asyncio.Task[object]", context: Context, work: Work[T]) -> None:
         self._task = task
         self._loop = task.get_loop()
         self._context = context
         self._work = work
-        self._keep = keep
 
     def take(self, given: T) -> bool:
         """Do the work in the task's place, or keep what is given for the task; true where that can wait on."""
         try:
             asyncio._enter_task(self._loop, self._task)
         except RuntimeError:
-            self._keep(given)
+            self._work.keep(given)
             return False
         try:
-            return self._context.run(self._work, given)
+            return self._context.run(self._work.pass_on, given)
         finally:
             asyncio._leave_task(self._loop, self._task)
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 from streamkit.clocks import Clocks, Timeouts
 from streamkit.cursor import Cursor
@@ -23,6 +23,14 @@ LINGER_SECONDS = 0.1
 """How long to wait, after the response has ended, for the server to close: then the connection can be used again."""
 
 
+class Taker(Protocol):
+    """Works on blocks as soon as they come, in the place of the task that waits for them."""
+
+    def take(self, blocks: list[bytes], /) -> bool:
+        """Work on them; true where the task can wait on."""
+        ...
+
+
 class Reader:
     """Reads one source, on one connection after another.
 
@@ -32,8 +40,7 @@ class Reader:
         stats: where bytes and times are counted.
 
     Attributes:
-        work: if it is set, called with blocks that bytes complete while a task waits in ``read``, and in its place;
-            true where that task can wait on.
+        taker: if it is set, takes blocks that bytes complete while a task waits in ``read``.
         opened: what the other side said on the last opening; ``None`` before.
         decoder: parses the blocks of the connection.
         has_frames: whether the connection has brought a frame.
@@ -56,11 +63,11 @@ class Reader:
         "decoder",
         "has_frames",
         "opened",
-        "work",
+        "taker",
     )
 
     def __init__(self, timeouts: Timeouts, limits: Limits, stats: RunStats) -> None:
-        self.work: Callable[[list[bytes]], bool] | None = None
+        self.taker: Taker | None = None
         self.opened: Opened | None = None
         self.has_frames = False
         self.body_head = b""
@@ -186,8 +193,8 @@ class Reader:
         arrival = self._arrival
         if arrival is None or arrival.done():
             return
-        pushed, work = self._pushed, self.work
-        if pushed is None or work is None:
+        pushed, taker = self._pushed, self.taker
+        if pushed is None or taker is None:
             arrival.set_result(None)
             return
         watchdog, stats = self._watchdog, self._stats
@@ -199,7 +206,7 @@ class Reader:
             while chunk := pushed.take():
                 received, busy = self._loop.time(), stats.handler_seconds
                 blocks = self._blocks_of(chunk, received)
-                if blocks and not work(blocks):
+                if blocks and not taker.take(blocks):
                     waits_on = False
                     break
                 until = received + stats.handler_seconds - busy
@@ -267,7 +274,7 @@ class Reader:
     async def drain(self) -> int:
         """Read what follows the end of the response, for a short while, and return how many frames that were."""
         late = 0
-        self.work = None  # What follows the end is only counted.
+        self.taker = None  # What follows the end is only counted.
         if self._chunks is None:
             return late
         try:

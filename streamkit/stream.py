@@ -30,7 +30,7 @@ from streamkit.events import (
 from streamkit.failures import from_detail
 from streamkit.limits import Limits
 from streamkit.outcome import Cancelled, Notice, Opened, Outcome, Reconnecting, Restarted
-from streamkit.reader import Reader
+from streamkit.reader import Reader, Taker
 from streamkit.recovery import Plan, Poll, Recovery, Reopen, Restart
 from streamkit.response import ErrorDetail, Response
 from streamkit.source import Background, Source
@@ -116,13 +116,21 @@ class Translator(Protocol):
         ...
 
 
+class Receiver(Protocol):
+    """Whom events and notices are for that come while a task waits for them."""
+
+    def deliver(self, delivery: Event | Notice, /) -> bool:
+        """Give it away; true where the task that waits can wait on."""
+        ...
+
+
 class EventStream:
     """Pulls the events of one response from a source; knows nothing of handlers.
 
     Attributes:
         unwanted: the wire names of deltas that nobody listens to, and that need not be decoded therefore.
-        work: if it is set, called with what comes while a task waits in ``fill``: to ``pass_on`` it in its place.
-        deliver: called by ``pass_on`` with each event and notice; true where that task can wait on.
+        place: if it is set, takes what comes while a task waits in ``fill``: to ``pass_on`` it in its place.
+        receiver: gets what is passed on.
         opened: what the other side said when the source was last opened.
         ending: how the response ended; ``None`` as long as it goes on.
         late_frames: how many frames came after the end.
@@ -153,13 +161,13 @@ class EventStream:
         "_timeouts",
         "_translator",
         "_upcoming",
-        "deliver",
         "ending",
         "late_frames",
         "opened",
+        "place",
+        "receiver",
         "stats",
         "unwanted",
-        "work",
     )
 
     def __init__(
@@ -176,8 +184,8 @@ class EventStream:
         translator: Callable[[], Translator] | None = None,
     ) -> None:
         self.unwanted: frozenset[str] = frozenset()
-        self.work: Callable[[list[bytes]], bool] | None = None
-        self.deliver: Callable[[Event | Notice], bool] | None = None
+        self.place: Taker | None = None
+        self.receiver: Receiver | None = None
         self.opened: Opened | None = None
         self.ending: Outcome | None = None
         self.late_frames = 0
@@ -265,7 +273,7 @@ class EventStream:
             return
         if self._reader is None:
             self._reader = Reader(self._timeouts, self._limits, self.stats)
-        self._reader.work = self.work
+        self._reader.taker = self.place
         try:
             await self._step(self)
         except Interrupted:
@@ -285,11 +293,11 @@ class EventStream:
         """Deliver what came while a task waits in ``fill``; true where that task can wait on."""
         blocks.reverse()
         self._blocks = blocks
-        deliver, step = self.deliver, self._step
-        if deliver is None:
+        receiver, step = self.receiver, self._step
+        if receiver is None:
             return False
         while (delivery := self.take()) is not None:
-            if not deliver(delivery):
+            if not receiver.deliver(delivery):
                 return False
             if not (blocks or self._upcoming or self._notices):
                 break
@@ -312,7 +320,7 @@ class EventStream:
         reader = self._reader
         if reader is None:
             return
-        self.work = self.deliver = None  # A handler of the end may be the one to close.
+        self.place = self.receiver = None  # A handler of the end may be the one to close.
         self._note_times()
         self.stats.text_characters = len(self.accumulator.text)
         self.stats.gaps = self._cursor.gaps

@@ -64,33 +64,39 @@ def waiting_task() -> "asyncio.Task[Any]":
     return asyncio.create_task(asyncio.Event().wait())
 
 
-async def test_work_is_done_as_the_task_and_in_the_context() -> None:
-    context = copy_context()
-    context.run(VALUE.set, "the task's")
-    task = waiting_task()
-    found: list[object] = []
+class Work:
+    """Remembers in what task and what context it was done, and what was kept instead."""
 
-    def work(given: str) -> bool:
-        found.extend([given, asyncio.current_task(), VALUE.get()])
+    def __init__(self) -> None:
+        self.done: list[object] = []
+        self.kept: list[int] = []
+
+    def pass_on(self, given: int) -> bool:
+        self.done.append((1 / given, asyncio.current_task(), VALUE.get()))
         return True
 
-    place = Place(task, context, work=work, keep=found.append)
-    assert await in_a_callback(lambda: place.take("given"))
-    assert found == ["given", task, "the task's"]
+    def keep(self, given: int) -> None:
+        self.kept.append(given)
+
+
+async def test_work_is_done_as_the_task_and_in_the_context() -> None:
+    context, task, work = copy_context(), waiting_task(), Work()
+    context.run(VALUE.set, "the task's")
+    assert await in_a_callback(lambda: Place(task, context, work).take(1))
+    assert (work.done, work.kept) == ([(1.0, task, "the task's")], [])
     task.cancel()
 
 
 async def test_where_a_task_runs_the_place_is_not_taken_and_nothing_is_lost() -> None:
-    task = waiting_task()
-    kept: list[str] = []
-    assert not Place(task, copy_context(), work=lambda _: True, keep=kept.append).take("given")
-    assert kept == ["given"]
+    task, work = waiting_task(), Work()
+    assert not Place(task, copy_context(), work).take(1)
+    assert (work.done, work.kept) == ([], [1])
     task.cancel()
 
 
 async def test_work_that_fails_leaves_the_place() -> None:
     task = waiting_task()
-    place = Place[int](task, copy_context(), work=lambda given: bool(1 / given), keep=lambda _: None)
+    place = Place(task, copy_context(), Work())
 
     def take() -> object:
         with pytest.raises(ZeroDivisionError):

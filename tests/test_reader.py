@@ -156,7 +156,7 @@ class Working:
     def __init__(self, first: Callable[[Reader], object] = lambda _: None, *, timeouts: Timeouts | None = None) -> None:
         self.source = PushedSource()
         self.reader = Reader(timeouts or Timeouts(), Limits(), RunStats())
-        self.reader.work = self._work
+        self.reader.taker = self
         self.waits_on = True
         self.blocks: list[bytes] = []
         self._first = first
@@ -167,7 +167,7 @@ class Working:
         await asyncio.sleep(0)
         return reading
 
-    def _work(self, blocks: list[bytes]) -> bool:
+    def take(self, blocks: list[bytes]) -> bool:
         if not self.blocks:
             self._first(self.reader)
         self.blocks += blocks
@@ -271,12 +271,13 @@ def test_in_place_the_time_of_handlers_is_no_silence_and_keepalives_are_no_progr
     async def read() -> None:
         loop, source, stats = asyncio.get_running_loop(), PushedSource(), RunStats()
 
-        def work(_: list[bytes]) -> bool:
-            stats.events, stats.keepalives, stats.handler_seconds = 1, keepalives, seconds
-            return True
+        class Slow:
+            def take(self, _: list[bytes]) -> bool:
+                stats.events, stats.keepalives, stats.handler_seconds = 1, keepalives, seconds
+                return True
 
         working = Reader(Timeouts(idle=0.5, progress=0.7), Limits(), stats)
-        working.work = work
+        working.taker = Slow()
         await working.open(source, Cursor())
         loop.call_later(0.4, source.arrive, b": a\n\n")
         with pytest.raises(ClockExpired) as caught:
