@@ -6,6 +6,8 @@ from streamkit.errors import UsageError
 
 GRACE_AFTER_ERROR = 5.0
 """Seconds a stream may stay silent after an ``error`` event: OpenAI sends ``response.failed`` right behind it."""
+LINGER_SECONDS = 0.1
+"""How long to wait, after the response has ended, for the server to close: then the connection can be used again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +53,7 @@ class Clocks:
         "_idle",
         "_last_byte",
         "_last_progress",
+        "_lingers_until",
         "_opening",
         "_paused_at",
         "_resting",
@@ -69,6 +72,7 @@ class Clocks:
         self._paused_at: float | None = None
         self._awaits_first_event = True
         self._resting = False
+        self._lingers_until: float | None = None
         self._idle = timeouts.idle
 
     def opening(self, now: float) -> None:
@@ -101,6 +105,10 @@ class Clocks:
         """The server reported an error: what still follows must follow soon."""
         self._idle = GRACE_AFTER_ERROR if self._idle is None else min(self._idle, GRACE_AFTER_ERROR)
 
+    def linger(self, now: float) -> None:
+        """The response has ended; what still follows, be it the end of the bytes, has ``LINGER_SECONDS`` from now."""
+        self._lingers_until = now + LINGER_SECONDS
+
     def waiting(self, now: float) -> None:
         """The caller waits for bytes again."""
         if self._paused_at is not None:
@@ -118,6 +126,8 @@ class Clocks:
     def next_deadline(self) -> tuple[float, str, float] | None:
         """Return the earliest deadline as (time, clock, its setting), or ``None`` where every clock is off."""
         total = self._timeouts.total
+        if self._lingers_until is not None:
+            return self._lingers_until, "total", LINGER_SECONDS
         if self._resting:
             return None if total is None else (self._started + total, "total", total)
         limits = (

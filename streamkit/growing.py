@@ -44,7 +44,7 @@ class GrowingItem:
         self.done = done
         self.progress: str | None = None
         self._opened: _Fields | None = None
-        self._closed: set[Path] = set()
+        self._closed: set[Path] | None = None
 
     def put(self, path: Path, value: object) -> None:
         """Lay a whole value at a path, in place of all that was there."""
@@ -53,11 +53,13 @@ class GrowingItem:
     def finish(self, path: Path, value: object) -> None:
         """Lay a value at a path for good: text at or below it does not grow any more."""
         self.put(path, value)
+        self._closed = self._closed or set()
         self._closed.add(path)
 
     def is_closed(self, path: Path) -> bool:
         """Tell whether a text is finished, by itself or with what it is a part of."""
-        return self.done or any(path[:length] in self._closed for length in range(1, len(path) + 1))
+        closed = self._closed or ()
+        return self.done or any(path[:length] in closed for length in range(1, len(path) + 1))
 
     def text(self, path: Path) -> str:
         """Return the text at a path as far as it has grown."""

@@ -19,8 +19,6 @@ T = TypeVar("T")
 
 BODY_HEAD_BYTES = 64 * 1024
 """How much of a body without any frame is kept, to find out what it is instead of an event stream."""
-LINGER_SECONDS = 0.1
-"""How long to wait, after the response has ended, for the server to close: then the connection can be used again."""
 
 
 class Taker(Protocol):
@@ -85,7 +83,7 @@ class Reader:
         self._has_worked = False
         self._progress = 0
 
-    async def open(self, source: Source, cursor: Cursor) -> Opened:
+    def open(self, source: Source, cursor: Cursor) -> Awaitable[Opened]:
         """Open the source, or open it again behind the cursor; what was open before is closed.
 
         Raises:
@@ -97,11 +95,7 @@ class Reader:
         self._stats.attempts += 1
         self._clocks.opening(self._loop.time())
         self._watchdog.close()
-        self.opened = await self._watchdog.wait_for(self._replace_chunks, source, cursor)
-        self.decoder = Decoder(max_event_bytes=self._limits.max_event_bytes)
-        self.has_frames = False
-        self.body_head = b""
-        return self.opened
+        return self._watchdog.wait_for(self._replace_chunks, source, cursor)
 
     async def read(self) -> list[bytes] | None:
         """Wait for bytes and return the blocks they complete, perhaps none; ``None`` where the bytes have ended.
@@ -277,11 +271,12 @@ class Reader:
         self.taker = None  # What follows the end is only counted.
         if self._chunks is None:
             return late
+        self._clocks.linger(self._loop.time())
+        self._watchdog.close()
         try:
-            async with asyncio.timeout(LINGER_SECONDS) as linger:
-                while not linger.expired() and (blocks := await self.read()) is not None:
-                    late += self.count_late(blocks)
-        except (StreamkitError, TimeoutError):
+            while (blocks := await self.read()) is not None:
+                late += self.count_late(blocks)
+        except StreamkitError:
             pass  # The response is whole; how its connection ends, or that it does not, changes nothing any more.
         return late
 
@@ -298,7 +293,11 @@ class Reader:
         if hasattr(chunks, "listen"):
             self._pushed = cast("PushedChunks", chunks)
             self._pushed.listen(self._note_arrival)
-        return chunks.opened
+        self.opened = chunks.opened
+        self.decoder = Decoder(max_event_bytes=self._limits.max_event_bytes)
+        self.has_frames = False
+        self.body_head = b""
+        return self.opened
 
     async def _without_chunks(self, call: Callable[[], Awaitable[T]]) -> T:
         await self._close_chunks()

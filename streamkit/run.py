@@ -263,8 +263,13 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         if self._dispatched is not None and self._stream.ending is None:
             raise UsageError("the run is dispatching already: give all handlers to one dispatch, or use run.on(...)")
         self._use_handlers(handlers)
+        # A copy of the caller's context, in which handlers can be called while the caller waits.
         context = copy_context()
-        outcome = await within(context, self._dispatch(context))
+        try:
+            outcome = await within(context, self._to_end(context))
+        except BaseException as error:
+            await within(context, self._abandon(error))
+            raise
         # What concludes the run has made it of this class.
         return cast("Response_co", finished(outcome))
 
@@ -354,15 +359,6 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
     def _ensure_entered(self) -> None:
         if not self._entered and self._stream.ending is None:
             raise UsageError("enter the run first: async with client.stream(...) as run")
-
-    # What drives the run waits in a copy of the caller's context, in which handlers can be called while it waits.
-    async def _dispatch(self, context: Context) -> Outcome:
-        try:
-            await self._driver.to_end(context)
-            return await self._ended()
-        except BaseException as error:
-            await self._abandon(error)
-            raise
 
     async def _to_end(self, context: Context) -> Outcome:
         await self._driver.to_end(context)

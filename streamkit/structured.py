@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import replace
 from typing import Any, Generic, TypeVar, cast
 
@@ -87,7 +86,7 @@ def _parsed(
     parse_error: InvalidOutput | None = None,
 ) -> ParsedResponse[T]:
     # What was read from the wire once is not validated again.
-    state = copy(response).__getstate__()
+    state = response.__getstate__()
     own = {"parsed": parsed, "partial": partial, "parse_error": parse_error}
     # What a server sends under these names gives way.
     extra = {name: value for name, value in (response.model_extra or {}).items() if name not in own}

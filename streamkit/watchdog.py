@@ -32,7 +32,7 @@ class Watchdog:
         timer: fires when a clock may have run out; ``None`` where none is set, and ``keep_watch`` sets one.
     """
 
-    __slots__ = ("_clocks", "_loop", "_reason", "timer", "waiting")
+    __slots__ = ("_clocks", "_loop", "_reason", "_waits", "timer", "waiting")
 
     def __init__(self, clocks: Clocks) -> None:
         self._clocks = clocks
@@ -40,6 +40,7 @@ class Watchdog:
         self.timer: asyncio.TimerHandle | None = None
         self.waiting: asyncio.Task[object] | None = None
         self._reason: Exception | None = None
+        self._waits = 0
 
     async def wait_for(self, call: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T:
         """Make a call and wait for it, no longer than the clocks allow.
@@ -50,6 +51,7 @@ class Watchdog:
             UsageError: another task already waits.
         """
         task = self._begin()
+        self._waits = this = self._waits + 1
         cancellations = task.cancelling()
         failure: BaseException | None = None
         try:
@@ -64,7 +66,9 @@ class Watchdog:
                     return result
             raise await self._end_of_wait(self._reason, task, cancellations, failure)
         finally:
-            self.waiting = None
+            # A handler that was called in the place of this task may have let it wait for something else by now.
+            if self._waits == this:
+                self.waiting = None
             self._clocks.received(self._loop.time())
 
     def keep_watch(self, now: float) -> None:
