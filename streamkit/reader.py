@@ -51,6 +51,8 @@ class Reader:
         "_chunks",
         "_clocks",
         "_has_worked",
+        "_is_unwatched",
+        "_is_working",
         "_limits",
         "_loop",
         "_progress",
@@ -81,6 +83,9 @@ class Reader:
         self._pushed: PushedChunks | None = None
         self._arrival: asyncio.Future[None] | None = None
         self._has_worked = False
+        self._is_working = False
+        # Whether a clock may run out sooner than the watchdog knows.
+        self._is_unwatched = False
         self._progress = 0
 
     def open(self, source: Source, cursor: Cursor) -> Awaitable[Opened]:
@@ -91,7 +96,7 @@ class Reader:
             Interrupted: ``interrupt`` was called meanwhile.
             UsageError: another task is waiting.
         """
-        self._watchdog.ensure_free()
+        self._claim()
         self._stats.attempts += 1
         self._clocks.opening(self._loop.time())
         self._watchdog.close()
@@ -144,14 +149,14 @@ class Reader:
             UsageError: another task is waiting.
             Exception: what the call raises.
         """
-        self._watchdog.ensure_free()
+        self._claim()
         self._clocks.resting()
         self._watchdog.close()
         return await self._watchdog.wait_for(self._without_chunks, call)
 
     async def ask(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a request for something else than a stream, under the clocks of an opening; raises as ``rest``."""
-        self._watchdog.ensure_free()
+        self._claim()
         self._clocks.opening(self._loop.time())
         self._watchdog.close()
         return await self._watchdog.wait_for(call)
@@ -164,7 +169,7 @@ class Reader:
             return None
 
     def _take(self, pushed: PushedChunks) -> bytes | None:
-        self._watchdog.ensure_free()
+        self._claim()
         chunk = pushed.take()
         if chunk != b"":
             now = self._loop.time()
@@ -183,19 +188,18 @@ class Reader:
                 self._arrival = None
 
     # Long, for it is run for every read, and each function that it called would be, too.
-    def _note_arrival(self) -> None:  # noqa: C901, PLR0912
+    def _note_arrival(self) -> None:  # noqa: C901
         arrival = self._arrival
-        if arrival is None or arrival.done():
+        if arrival is None or self._is_working or arrival.done():
             return
         pushed, taker = self._pushed, self.taker
         if pushed is None or taker is None:
             arrival.set_result(None)
             return
-        watchdog, stats = self._watchdog, self._stats
-        # While the task's place is taken it does not wait: neither for more bytes, nor to be interrupted.
-        task = watchdog.waiting
-        watchdog.waiting = self._arrival = None
+        stats = self._stats
         waits_on, chunk = True, None
+        # While its place is taken the task does not wait: neither for more bytes, nor to be interrupted.
+        self._is_working = True
         try:
             while chunk := pushed.take():
                 received, busy = self._loop.time(), stats.handler_seconds
@@ -212,22 +216,35 @@ class Reader:
                     self._clocks.received(received)
                     self.note_progress()
                     self._clocks.waiting(until)
-                if watchdog.timer is None:
-                    watchdog.keep_watch(until)
+                if self._is_unwatched:
+                    self._is_unwatched = False
+                    self._watchdog.keep_watch(until)
                 if not pushed.has_more:
                     break
         except BaseException as error:  # noqa: BLE001 - the task that waits is the one to face it
+            self._free_place()
             # Unless a handler has cancelled it.
             if not arrival.done():
                 arrival.set_exception(_as_raised_in_a_task(error))
             return
-        if arrival.done():
+        if waits_on and chunk is not None and self._is_working and not arrival.done():
+            self._is_working = False
             return
-        if waits_on and chunk is not None:
-            watchdog.waiting, self._arrival = task, arrival
-        else:
+        self._free_place()
+        if not arrival.done():
             self._has_worked = bool(chunk)
             arrival.set_result(None)
+
+    def _claim(self) -> None:
+        """Raise ``UsageError`` where another task is waiting; where this is called in its place, it waits no more."""
+        self._free_place()
+        self._watchdog.ensure_free()
+
+    def _free_place(self) -> None:
+        """While the place of the task that waits is taken, have that task wait no more."""
+        if self._is_working:
+            self._is_working = False
+            self._watchdog.waiting = self._arrival = None
 
     def unterminated(self) -> Frame | None:
         """Return the frame that the end of the bytes cut off before its blank line."""
@@ -247,6 +264,7 @@ class Reader:
         """Tell the clocks that the server reported an error, so that what still follows must follow soon."""
         self._clocks.expect_end()
         self._watchdog.close()
+        self._is_unwatched = True
 
     @property
     def elapsed(self) -> float:
@@ -259,11 +277,13 @@ class Reader:
 
     def ensure_free(self) -> None:
         """Raise ``UsageError`` where a task is waiting."""
-        self._watchdog.ensure_free()
+        if not self._is_working:
+            self._watchdog.ensure_free()
 
     def interrupt(self) -> None:
         """End the current wait with ``Interrupted``."""
-        self._watchdog.interrupt()
+        if not self._is_working:
+            self._watchdog.interrupt()
 
     async def drain(self) -> int:
         """Read what follows the end of the response, for a short while, and return how many frames that were."""
