@@ -9,7 +9,6 @@ from functools import partial
 from typing import TypeVar
 
 from streamkit.dispatch import Deliveries
-from streamkit.dispatch.deliveries import Rest
 from streamkit.dispatch.lanes import Worker
 from streamkit.errors import UsageError
 from streamkit.in_place import Place
@@ -42,7 +41,6 @@ class Driver:
         "_driver",
         "_full",
         "_heirs",
-        "_rest",
         "_stream",
         "_taps",
         "_waiting",
@@ -63,8 +61,6 @@ class Driver:
         self._driver: asyncio.Task[object] | None = None
         # How many wait for their turn who want no event of their own, such as a task that dispatches.
         self._heirs = 0
-        # What handlers that were called in the driver's place have left for it to do.
-        self._rest: Rest | None = None
         self.listeners_changed()
 
     @property
@@ -77,6 +73,8 @@ class Driver:
         if self._taps is None:
             self._taps = {}
         self._taps[tap] = None
+        if isinstance(self._stream, EventStream) and self._stream.receiver is not None:
+            self._stream.receiver = self
         self.listeners_changed()
 
     def detach(self, tap: Tap) -> None:
@@ -101,25 +99,17 @@ class Driver:
                     notice = EventsDropped(lane=tap.label, events=dropped.events, characters=dropped.characters)
                     self._deliveries.note(notice)
 
-    def deliver(self, delivery: Delivery, own: Tap | None = None) -> bool:
+    def receive(self, delivery: Delivery, own: Tap | None = None) -> bool:
         """Give everybody a delivery; true where the next one can follow, and nothing must be waited for.
 
         Args:
             delivery: an event, a notice or an outcome.
             own: the tap that drives, if one does: it is not to be waited for.
         """
-        deliveries, taps = self._deliveries, self._taps
         # First, and without waiting: if this task is cancelled, the next one that drives goes on behind this event.
-        if taps:
+        if self._taps:
             self._share(delivery, own)
-        inline, lanes = deliveries.table[type(delivery)]
-        for lane, _ in lanes:
-            deliveries.hand_over(lane, delivery)
-        if inline:
-            self._rest = deliveries.begin(inline, delivery)
-            if self._rest is not None:
-                return False
-        return not (taps or self._stream.ending or deliveries.notices or deliveries.has_lanes)
+        return self._deliveries.receive(delivery) and not self._taps
 
     def stop(self, cause: BaseException | None) -> None:
         """End the run from this side, and let everybody go on who waits for room or for an event."""
@@ -210,7 +200,7 @@ class Driver:
         """While bytes are all that this task waits for, have them worked on without waking it up."""
         stream, task = self._stream, asyncio.current_task()
         if task is not None and isinstance(stream, EventStream):
-            stream.receiver = self
+            stream.receiver = self if self._taps else self._deliveries
             stream.place = Place(task, context, stream)
 
     def _leave_place(self) -> None:
@@ -228,8 +218,8 @@ class Driver:
             if delivery is None:
                 await self._fill()
             else:
-                self.deliver(delivery, tap)
-            rest, self._rest = self._rest, None
+                self.receive(delivery, tap)
+            rest, deliveries.rest = deliveries.rest, None
             while rest is not None:
                 rest = await deliveries.go_on(rest)
 
@@ -248,7 +238,7 @@ class Driver:
         try:
             await self._stream.fill()
         except asyncio.CancelledError as cancelled:
-            if self._rest is None:
+            if self._deliveries.rest is None:
                 raise
             # It is for the handler that was called meanwhile, and waits for something.
             _cancel_again(cancelled)

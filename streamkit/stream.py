@@ -119,8 +119,8 @@ class Translator(Protocol):
 class Receiver(Protocol):
     """Whom events and notices are for that come while a task waits for them."""
 
-    def deliver(self, delivery: Event | Notice, /) -> bool:
-        """Give it away; true where the task that waits can wait on."""
+    def receive(self, delivery: Event | Notice, /) -> bool:
+        """Take one; true where the next one can follow, and the task that waits can wait on."""
         ...
 
 
@@ -293,14 +293,16 @@ class EventStream:
         """Deliver what came while a task waits in ``fill``; true where that task can wait on."""
         blocks.reverse()
         self._blocks = blocks
-        receiver, step = self.receiver, self._step
+        step, receiver = self._step, self.receiver
+        while receiver is not None and (delivery := self.take()) is not None:
+            if not receiver.receive(delivery):
+                return False
+            if self.ending is not None or not (blocks or self._upcoming or self._notices):
+                break
+            # A handler may have brought in others who want what follows.
+            receiver = self.receiver
         if receiver is None:
             return False
-        while (delivery := self.take()) is not None:
-            if not receiver.deliver(delivery):
-                return False
-            if not (blocks or self._upcoming or self._notices):
-                break
         if not blocks:
             # Given back now, this is what the next read gets, while it is still in the processor's cache.
             self._blocks = None

@@ -55,6 +55,7 @@ class Deliveries:
         lanes: those that have been handed something.
         has_lanes: whether there were any such.
         notices: what ``settle`` is to tell.
+        rest: what handlers have left to do that were called by ``receive``, for ``go_on``.
     """
 
     __slots__ = (
@@ -70,6 +71,7 @@ class Deliveries:
         "has_lanes",
         "lanes",
         "notices",
+        "rest",
         "table",
     )
 
@@ -96,6 +98,7 @@ class Deliveries:
         self._blocking: tuple[str, ...] = ()
         self._disabled: tuple[object, ...] = ()
         self._told: tuple[Exception, ...] = ()
+        self.rest: Rest | None = None
         self._chains: dict[Chain, CallNext] = {}
 
     async def deliver(self, subject: Delivery) -> None:
@@ -108,6 +111,21 @@ class Deliveries:
         for lane, _ in route.lanes:
             self.hand_over(lane, subject)
         await self.call(route.inline, subject)
+
+    def receive(self, subject: Delivery, /) -> bool:
+        """Hand over as ``deliver`` does, and call handlers until one must be waited for: then there is a ``rest``.
+
+        Returns:
+            Whether the next event can follow at once.
+        """
+        inline, lanes = self.table[type(subject)]
+        for lane, _ in lanes:
+            self.hand_over(lane, subject)
+        if inline:
+            self.rest = self.begin(inline, subject)
+            if self.rest is not None:
+                return False
+        return not (self.notices or self.has_lanes)
 
     def hand_over(self, lane: Lane, subject: Delivery) -> None:
         """Hand an event, notice or outcome over to a lane, unless this is closed; raises as ``Lanes.hand_over``."""
