@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from streamkit import events as ev
@@ -528,6 +529,18 @@ def test_only_the_first_anomalies_are_kept_and_all_are_counted() -> None:
     accumulator = fold([added()] * (MAX_ANOMALIES + 5))
     assert (len(accumulator.anomalies), accumulator.anomaly_count) == (MAX_ANOMALIES, MAX_ANOMALIES + 5)
     assert accumulator.anomalies[3].sequence_number == 3
+
+
+@given(st.lists(st.tuples(st.sampled_from([(0, 0), (0, 1), (1, 0)]), st.text(max_size=3), st.booleans())))
+def test_the_deltas_of_several_texts_may_come_in_any_order(deltas: list[tuple[tuple[int, int], str, bool]]) -> None:
+    stream = [MESSAGE_ADDED, added(1, message())]
+    for (output_index, content_index), text, is_interrupted in deltas:
+        stream.append(bare_delta(text, output_index=output_index, content_index=content_index))
+        stream += [event("in_progress", response={"id": "resp_1"})] if is_interrupted else []
+    by_part = [
+        "".join(text for place, text, _ in deltas if place == part) for part in sorted({place for place, *_ in deltas})
+    ]
+    assert fold(stream).text == "".join(by_part)
 
 
 def calls_while_adding(accumulator: Accumulator, events: list[ev.Event]) -> Counter[str]:

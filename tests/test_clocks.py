@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from streamkit.clocks import GRACE_AFTER_ERROR, Clocks, Timeouts
+from streamkit.clocks import GRACE_AFTER_ERROR, LINGER_SECONDS, Clocks, Timeouts
 from streamkit.errors import UsageError
 
 TIMEOUTS = Timeouts(connect=1, first_event=50, idle=30, progress=100, total=1000)
@@ -22,6 +22,14 @@ def waiting(now: float) -> Step:
 
 def opening(now: float) -> Step:
     return lambda clocks: clocks.opening(now)
+
+
+def lingering(now: float) -> Step:
+    return lambda clocks: clocks.linger(now)
+
+
+def worked(until: float) -> Step:
+    return lambda clocks: clocks.worked(until)
 
 
 def progressed(clocks: Clocks) -> None:
@@ -66,6 +74,16 @@ DEADLINES: dict[str, tuple[Timeouts, list[Step], tuple[float, str, float] | None
         only("progress", 100),
         [waiting(0), received(60), progressed, waiting(60)],
         (160, "progress", 100),
+    ),
+    "behind the end of the response all that follows has one short time": (
+        TIMEOUTS,
+        [waiting(0), received(5), progressed, lingering(6), waiting(6), received(6.05), waiting(6.05)],
+        (6 + LINGER_SECONDS, "total", LINGER_SECONDS),
+    ),
+    "work on an event starts the waits anew when it is done": (
+        TIMEOUTS,
+        [waiting(0), worked(25), worked(41)],
+        (71, "idle", 30),
     ),
     "progress counts from when its bytes came": (
         only("progress", 100),

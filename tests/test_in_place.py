@@ -34,6 +34,7 @@ from streamkit.codec import decode
 from streamkit.errors import ConnectionLost
 from streamkit.events import DeltaEvent, Event, OutputTextDelta, ResponseCompleted
 from streamkit.in_place import Place, within
+from streamkit.iteration import EventIterator
 from streamkit.sse import Decoder
 from tests.pushed import PushedSource
 from tests.scripted import BEFORE_END, COMPLETED, CREATED, DELTAS, HELLO, frame
@@ -576,3 +577,39 @@ async def test_bytes_that_a_handler_has_arrive_come_after_those_that_it_was_call
         await source.push(pieces.pop(0) + pieces.pop(0))
         await driving
     assert told == [decode(frame).type for frame in Decoder().feed(b"".join(HELLO))]
+
+
+async def test_who_begins_to_iterate_in_a_handler_gets_what_follows_in_the_same_read() -> None:
+    source, begun = PushedSource(), list[EventIterator[OutputTextDelta]]()
+
+    @on(OutputTextDelta)
+    async def begin(_: OutputTextDelta, run: Run) -> None:
+        assert isinstance(run, StreamRun)
+        if not begun:
+            begun.append(run.events(OutputTextDelta))
+
+    async with StreamRun(source) as run:
+        driving = asyncio.create_task(run.dispatch(begin))
+        await source.push(CREATED)
+        await source.push(b"".join(BEFORE_END[1:]))
+        await source.push(COMPLETED)
+        await source.end()
+        await driving
+        assert [event.delta async for event in begun[0]] == ["lo"]
+
+
+async def test_a_wait_that_a_handler_begins_in_place_ends_when_its_time_is_over() -> None:
+    # The server never closes, and the handler has the run closed by asking how it ended.
+    source, outcomes = PushedSource(), list[object]()
+
+    @on(ResponseCompleted)
+    async def ask(_: ResponseCompleted, run: Run) -> None:
+        assert isinstance(run, StreamRun)
+        outcomes.append(await run.outcome())
+
+    async with asyncio.timeout(10), StreamRun(source) as run:
+        driving = asyncio.create_task(run.dispatch(ask))
+        for chunk in (*BEFORE_END, COMPLETED):
+            await source.push(chunk)
+        await driving
+    assert [type(outcome) for outcome in outcomes] == [Completed]
