@@ -63,12 +63,13 @@ def annotations_in(delta: ChatDelta) -> Iterator[JsonObject]:
 
 
 def usage_in(chunk: ChatChunk) -> ChatUsage | None:
-    """Return the usage that a chunk tells; Groq has its own place for it, Moonshot puts it into the choice."""
-    if chunk.usage is not None:
-        return chunk.usage
-    if chunk.x_groq is not None:
-        return chunk.x_groq.usage
-    return next((choice.usage for choice in chunk.choices if choice.usage is not None), None)
+    """Return the usage that a chunk tells; Groq has its own place for it, Moonshot puts it into the choice.
+
+    One without any field tells nothing, and is none.
+    """
+    of_groq = None if chunk.x_groq is None else chunk.x_groq.usage
+    told = (chunk.usage, of_groq, *(choice.usage for choice in chunk.choices))
+    return next((usage for usage in told if usage is not None and usage.model_fields_set), None)
 
 
 def responses_usage(usage: ChatUsage) -> Usage:

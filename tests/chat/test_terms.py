@@ -86,7 +86,8 @@ USAGES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("facts", USAGES.values(), ids=USAGES.keys())
 def test_usage_is_found_where_servers_put_it(facts: dict[str, Any]) -> None:
-    usage = folded([chunk({"content": "x"}), chunk(finish="stop"), chunk(**facts), chunk(usage=None), DONE]).usage
+    silent = [chunk(usage=None), chunk(usage={})]
+    usage = folded([chunk({"content": "x"}), chunk(finish="stop"), chunk(**facts), *silent, DONE]).usage
     assert usage is not None
     assert (usage.input_tokens, usage.output_tokens, usage.total_tokens) == (3, 5, 8)
 
