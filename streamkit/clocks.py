@@ -127,7 +127,8 @@ class Clocks:
         """Return the earliest deadline as (time, clock, its setting), or ``None`` where every clock is off."""
         total = self._timeouts.total
         if self._lingers_until is not None:
-            return self._lingers_until, "total", LINGER_SECONDS
+            end = self._lingers_until if total is None else min(self._lingers_until, self._started + total)
+            return end, "total", LINGER_SECONDS
         if self._resting:
             return None if total is None else (self._started + total, "total", total)
         limits = (

@@ -51,7 +51,8 @@ class Driver:
         self._stream = stream
         self._deliveries = deliveries
         # Most runs need none of all these: so None, or tuples, for an empty one is no object of its own. Taps are to be
-        # looked through as a copy, for a forgotten one is detached at any moment.
+        # looked through in a copy, for a forgotten one may be detached whenever garbage is collected: as may be done
+        # while a tuple is made, but not while a list is filled.
         self._taps: dict[Tap, None] | None = None
         # Those for which nothing more must be taken from the stream until they have room:
         self._full: tuple[Tap, ...] = ()
@@ -85,14 +86,14 @@ class Driver:
     def listeners_changed(self) -> None:
         """Find out anew which deltas nobody listens to."""
         unwanted = self._deliveries.table.unwanted
-        classes = tuple(model for tap in tuple(self._taps or ()) for model in tap.classes)
+        classes = tuple(model for tap in list(self._taps or ()) for model in tap.classes)
         if classes:
             unwanted = deltas_but_for(classes) & unwanted
         self._stream.unwanted = unwanted
 
     def note_dropped(self, *, at_end: bool = False) -> None:
         """Have told what iterators have dropped that keep up again; at the end, whatever was dropped."""
-        for tap in tuple(self._taps or ()):
+        for tap in list(self._taps or ()):
             if tap.backlog.has_room or at_end:
                 dropped = tap.backlog.take_dropped()
                 if dropped.events:
@@ -119,6 +120,11 @@ class Driver:
         for tap in self._full:
             tap.give_room()
         self._wake_all()
+
+    def wake_lanes(self) -> None:
+        """Let handlers in lanes that wait for the run see that it has ended, though its driver is busy with the end."""
+        for waiter in self._watching:
+            _look_again(waiter, None)
 
     def ensure_free(self) -> None:
         """Raise ``UsageError`` where a task drives that cannot be waited for: the caller's own."""
@@ -231,7 +237,7 @@ class Driver:
             self.note_dropped()
         if self._deliveries.notices or self._deliveries.has_lanes:
             await self._deliveries.settle()
-        if self._taps and any(len(tap.backlog) for tap in tuple(self._taps)):
+        if self._taps and any(len(tap.backlog) for tap in list(self._taps)):
             # Where bytes are always at hand, reading would never let their readers work.
             await asyncio.sleep(0)
         opened = self._stream.opened
@@ -246,7 +252,7 @@ class Driver:
             self._wake_all()
 
     def _share(self, delivery: Delivery, own: Tap | None) -> None:
-        for tap in tuple(self._taps or ()):
+        for tap in list(self._taps or ()):
             if tap is own:
                 tap.offer_at_once(delivery)
             else:

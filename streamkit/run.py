@@ -440,6 +440,7 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
 
     async def _drain(self, _: Outcome) -> None:
         self._driver.note_dropped(at_end=True)
+        self._driver.wake_lanes()
         await self._deliveries.drain()
 
     async def _close_lanes(self, _: Outcome) -> None:

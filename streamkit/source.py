@@ -19,7 +19,7 @@ class Chunks(Protocol):
     def __aiter__(self) -> Self: ...
 
     async def __anext__(self) -> bytes:
-        """Return the next bytes.
+        """Return the next bytes; where it is cancelled, it must end.
 
         Raises:
             StopAsyncIteration: the bytes have ended.

@@ -13,8 +13,6 @@ Ts = TypeVarTuple("Ts")
 
 SECOND_LOOK_SECONDS = 0.01
 """How long a clock that has run out is given to turn out wrong."""
-# Else every timer would get a copy of the context it is set in.
-_NO_CONTEXT = Context()
 
 
 class Interrupted(Exception):
@@ -129,7 +127,8 @@ class Watchdog:
         if when <= now:
             # It ran out while nobody waited; where bytes are always at hand, nobody would wait for the timer either.
             raise ClockExpired(clock, seconds)
-        self.timer = self._loop.call_at(when, self._look, context=_NO_CONTEXT)
+        # Empty, for a copy of this context would keep what is in it; and not shared, for only one thread can be in it.
+        self.timer = self._loop.call_at(when, self._look, context=Context())
 
     def _look(self) -> None:
         if self._expired() is not None:

@@ -155,6 +155,25 @@ async def test_an_iterator_that_is_forgotten_holds_nobody_up() -> None:
         assert isinstance(await run.outcome(), Completed)
 
 
+async def test_an_iterator_may_be_found_forgotten_while_those_of_the_run_are_looked_through() -> None:
+    thresholds = gc.get_threshold()
+    async with StreamRun(ScriptedSource()) as run:
+        _kept = [run.events(OutputTextDelta) for _ in range(30)]
+        try:
+            for moment in range(1, 40):
+                gc.disable()
+                gc.collect()
+                forgotten: list[object] = [run.events(OutputTextDelta)]
+                forgotten.append(forgotten)
+                del forgotten
+                gc.set_threshold(gc.get_count()[0] + moment)
+                gc.enable()
+                run._driver.note_dropped()
+        finally:
+            gc.set_threshold(*thresholds)
+            gc.enable()
+
+
 async def test_an_iterator_that_is_closed_while_the_run_waits_for_it_lets_the_run_go_on() -> None:
     async with StreamRun(ScriptedSource(*MANY)) as run:
         events = run.events(OutputTextDelta, max_events=1)

@@ -286,3 +286,15 @@ def test_in_place_the_time_of_handlers_is_no_silence_and_keepalives_are_no_progr
         assert runs_out_at <= loop.time() < runs_out_at + 0.05
 
     virtual_time.run(read())
+
+
+def test_the_total_clock_counts_what_follows_the_end_too() -> None:
+    async def drain() -> None:
+        loop, source = asyncio.get_running_loop(), PushedSource()
+        made = Reader(Timeouts(total=1.0), Limits(), RunStats())
+        await made.open(source, Cursor())
+        await asyncio.sleep(0.97)
+        assert await made.drain() == 0
+        assert 1.0 <= loop.time() < 1.05
+
+    virtual_time.run(drain())

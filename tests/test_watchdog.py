@@ -1,7 +1,9 @@
 """A wait that is interrupted ends with the reason, and leaves the task as it was."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -148,3 +150,26 @@ def test_a_watchdog_that_is_closed_has_no_timer() -> None:
         assert await dog.wait_for(returns) == "at once"
 
     virtual_time.run(main())
+
+
+def test_in_each_of_several_threads_a_clock_that_has_run_out_ends_its_wait() -> None:
+    class Slow(asyncio.SelectorEventLoop):
+        def call_later(self, *arguments: Any, **options: Any) -> asyncio.TimerHandle:
+            # So that the timers of both threads are being called at the same time.
+            with suppress(threading.BrokenBarrierError):
+                together.wait(1)
+            return super().call_later(*arguments, **options)
+
+    async def wait() -> None:
+        async with asyncio.timeout(10):
+            with pytest.raises(ClockExpired):
+                await watchdog(Timeouts(idle=0.05, first_event=None, progress=None)).wait_for(forever)
+
+    def run() -> str:
+        with asyncio.Runner(loop_factory=Slow) as runner:
+            runner.run(wait())
+        return "ended"
+
+    together = threading.Barrier(2)
+    with ThreadPoolExecutor(2) as threads:
+        assert [each.result() for each in [threads.submit(run) for _ in range(2)]] == ["ended"] * 2

@@ -416,3 +416,22 @@ async def test_a_block_is_not_left_before_another_task_has_closed_the_run(dispat
     gate.released.set()
     await block
     await outcomes[0]
+
+
+async def test_a_lane_and_a_handler_of_the_end_may_both_ask_for_the_outcome(dispatcher: Dispatcher) -> None:
+    asked: list[tuple[str, Outcome]] = []
+
+    @dispatcher.on("response.created", lane=Lane(drain_timeout=None))
+    @dispatcher.on("response.completed")
+    async def ask(event: Event, run: Run) -> None:
+        assert isinstance(run, StreamRun)
+        asked.append((event.type, await run.outcome()))
+
+    @dispatcher.on(OutputTextDelta)
+    async def let_the_lane_ask(_: OutputTextDelta) -> None:
+        await turns()
+
+    async with asyncio.timeout(10), StreamRun(ScriptedSource(stream_of("abc"))) as run:
+        await run.dispatch(dispatcher)
+        outcome = await run.outcome()
+    assert sorted(asked, key=lambda each: each[0]) == [("response.completed", outcome), ("response.created", outcome)]
