@@ -294,15 +294,14 @@ class EventStream:
         blocks.reverse()
         self._blocks = blocks
         step, receiver = self._step, self.receiver
-        while receiver is not None and (delivery := self.take()) is not None:
-            if not receiver.receive(delivery):
+        if receiver is None:
+            return False
+        while (delivery := self.take()) is not None:
+            # There is another receiver where a handler has brought in others who want what follows.
+            if not receiver.receive(delivery) or self.receiver is not receiver:
                 return False
             if self.ending is not None or not (blocks or self._upcoming or self._notices):
                 break
-            # A handler may have brought in others who want what follows.
-            receiver = self.receiver
-        if receiver is None:
-            return False
         if not blocks:
             # Given back now, this is what the next read gets, while it is still in the processor's cache.
             self._blocks = None
