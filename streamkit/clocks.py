@@ -126,7 +126,7 @@ class Clocks:
     def next_deadline(self) -> tuple[float, str, float] | None:
         """Return the earliest deadline as (time, clock, its setting), or ``None`` where every clock is off."""
         total = self._timeouts.total
-        if self._lingers_until is not None:
+        if self._lingers_until is not None:  # Which clock ends this is told to nobody.
             end = self._lingers_until if total is None else min(self._lingers_until, self._started + total)
             return end, "total", LINGER_SECONDS
         if self._resting:

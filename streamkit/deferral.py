@@ -1,16 +1,13 @@
 """What came of a response and waits to be looked at: deltas that nobody listens to, and what followed them."""
 
 from itertools import takewhile
-from operator import methodcaller
 
 from streamkit.backlog import size_of
 from streamkit.events import Event
-from streamkit.undecoded import BEGINNINGS, TEXT_DELTA, name_of_delta
+from streamkit.undecoded import BEGINS, TEXT_DELTA, name_of_delta
 
 FRAME_BYTES = 128
 """What a frame takes in memory, roughly, besides its data."""
-# By the wire name of a delta, whether a block is one, as most servers write it.
-_BEGINS = {name: methodcaller("startswith", beginnings) for name, beginnings in BEGINNINGS.items()}
 
 
 class Deferral:
@@ -46,7 +43,7 @@ class Deferral:
         count = 0
         while blocks and (name := name_of_delta(blocks[-1])) in unwanted:
             # Those behind it are mostly of the same kind: no code of Python's own is run for each of them.
-            same = [blocks.pop(), *takewhile(_BEGINS[name], reversed(blocks))]
+            same = [blocks.pop(), *takewhile(BEGINS[name], reversed(blocks))]
             del blocks[len(blocks) - len(same) + 1 :]
             self.entries += same
             self.has_text = self.has_text or name == TEXT_DELTA

@@ -39,7 +39,6 @@ class Reader:
 
     Attributes:
         taker: if it is set, takes blocks that bytes complete while a task waits in ``read``.
-        opened: what the other side said on the last opening; ``None`` before.
         decoder: parses the blocks of the connection.
         has_frames: whether the connection has brought a frame.
         body_head: the first bytes of the body, as long as no frame has come.
@@ -62,13 +61,11 @@ class Reader:
         "body_head",
         "decoder",
         "has_frames",
-        "opened",
         "taker",
     )
 
     def __init__(self, timeouts: Timeouts, limits: Limits, stats: RunStats) -> None:
         self.taker: Taker | None = None
-        self.opened: Opened | None = None
         self.has_frames = False
         self.body_head = b""
         self._loop = asyncio.get_running_loop()
@@ -313,11 +310,10 @@ class Reader:
         if hasattr(chunks, "listen"):
             self._pushed = cast("PushedChunks", chunks)
             self._pushed.listen(self._note_arrival)
-        self.opened = chunks.opened
         self.decoder = Decoder(max_event_bytes=self._limits.max_event_bytes)
         self.has_frames = False
         self.body_head = b""
-        return self.opened
+        return chunks.opened
 
     async def _without_chunks(self, call: Callable[[], Awaitable[T]]) -> T:
         await self._close_chunks()

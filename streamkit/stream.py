@@ -47,9 +47,6 @@ CANCEL_SECONDS = 3.0
 _UNFINISHED = frozenset({"queued", "in_progress"})
 
 
-async def _end_of_steps(_: "EventStream") -> None: ...
-
-
 class AnyStream(Protocol):
     """What a run drives: an ``EventStream``, or something around one or several of them.
 
@@ -333,7 +330,6 @@ class EventStream:
         finally:
             await reader.close()
         self._reader = None  # It may hold a large event that was cut off.
-        self._step = _end_of_steps
 
     async def within_total(self, call: Callable[[], Awaitable[None]]) -> None:
         """Make a call that waits for something else than the stream, no longer than the total clock allows.

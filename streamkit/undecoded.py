@@ -1,5 +1,7 @@
 """Deltas as bytes: told apart without decoding them, for those that nobody wants."""
 
+from operator import methodcaller
+
 from streamkit.events import EVENTS, DeltaEvent, InvalidEvent, OutputTextDelta
 
 DELTAS = {name: model for name, model in EVENTS.items() if issubclass(model, DeltaEvent)}
@@ -10,10 +12,11 @@ TEXT_DELTA = next(name for name, model in EVENTS.items() if model is OutputTextD
 # behind a colon. What the data says decides; where it says something else than the frame, it must be looked at.
 _HEADS = {b"event: %s" % name.encode(): name for name in DELTAS}
 _MARKS = {name: (b'"type":"%s"' % name.encode(), b'"type": "%s"' % name.encode()) for name in DELTAS}
-BEGINNINGS = {
-    name: tuple(b"event: %s\ndata: {%s" % (name.encode(), mark) for mark in marks) for name, marks in _MARKS.items()
+BEGINS = {
+    name: methodcaller("startswith", tuple(b"event: %s\ndata: {%s" % (name.encode(), mark) for mark in marks))
+    for name, marks in _MARKS.items()
 }
-"""By wire name, what the block of a delta begins with, as most servers write it: enough to know that it is one."""
+"""By wire name, whether a block begins as most servers write the delta: enough to know that it is one."""
 
 
 def deltas_but_for(wanted: tuple[type, ...]) -> frozenset[str]:

@@ -27,15 +27,14 @@ class Watchdog:
 
     Attributes:
         waiting: the task that waits; ``None`` where none does, and none can be interrupted.
-        timer: fires when a clock may have run out; ``None`` where none is set, and ``keep_watch`` sets one.
     """
 
-    __slots__ = ("_clocks", "_loop", "_reason", "_waits", "timer", "waiting")
+    __slots__ = ("_clocks", "_loop", "_reason", "_timer", "_waits", "waiting")
 
     def __init__(self, clocks: Clocks) -> None:
         self._clocks = clocks
         self._loop = asyncio.get_running_loop()
-        self.timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self.waiting: asyncio.Task[object] | None = None
         self._reason: Exception | None = None
         self._waits = 0
@@ -75,7 +74,7 @@ class Watchdog:
         Raises:
             ClockExpired: a clock ran out while nobody waited.
         """
-        if self.timer is None:
+        if self._timer is None:
             self._set_timer(now)
 
     def interrupt(self) -> None:
@@ -84,9 +83,9 @@ class Watchdog:
 
     def close(self) -> None:
         """Stop watching; the next wait starts anew, by the deadlines as they are then."""
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def ensure_free(self) -> None:
         """Raise ``UsageError`` where a task is waiting."""
@@ -128,12 +127,12 @@ class Watchdog:
             # It ran out while nobody waited; where bytes are always at hand, nobody would wait for the timer either.
             raise ClockExpired(clock, seconds)
         # Empty, for a copy of this context would keep what is in it; and not shared, for only one thread can be in it.
-        self.timer = self._loop.call_at(when, self._look, context=Context())
+        self._timer = self._loop.call_at(when, self._look, context=Context())
 
     def _look(self) -> None:
         if self._expired() is not None:
             # Where something has kept the loop busy, its timers come before the bytes that wait: let those in first.
-            self.timer = self._loop.call_later(SECOND_LOOK_SECONDS, self._look_again)
+            self._timer = self._loop.call_later(SECOND_LOOK_SECONDS, self._look_again)
 
     def _look_again(self) -> None:
         expired = self._expired()
@@ -142,7 +141,7 @@ class Watchdog:
 
     def _expired(self) -> tuple[str, float] | None:
         """Return the clock that has run out and its setting; where none has, set the timer anew."""
-        self.timer = None
+        self._timer = None
         deadline = self._clocks.next_deadline()
         if self.waiting is None or deadline is None:
             return None

@@ -26,7 +26,7 @@ def reader(limits: Limits | None = None, timeouts: Timeouts | None = None) -> Re
 async def opened(source: ScriptedSource, limits: Limits | None = None, timeouts: Timeouts | None = None) -> Reader:
     made = reader(limits, timeouts)
     answer = await made.open(source, Cursor())
-    assert answer is made.opened
+    assert (answer.url, answer.status) == ("scripted:", 200)
     return made
 
 
