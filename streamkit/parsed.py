@@ -23,15 +23,17 @@ class InvalidOutput(StreamkitError):
     Attributes:
         text: the text of the answer.
         error: what pydantic found in it.
+        response: the response as the server sent it.
     """
 
-    def __init__(self, name: str, text: str, error: ValidationError) -> None:
+    def __init__(self, name: str, text: str, error: ValidationError, response: Response) -> None:
         first, *others = error.errors(include_url=False, include_context=False, include_input=False)
         place = "".join(f"{step}: " for step in [".".join(map(str, first["loc"]))] if step)
         more = f"; {len(others)} more in its error" if others else ""
         super().__init__(f"the answer does not fit {name}: {place}{first['msg']}{more}")
         self.text = text
         self.error = error
+        self.response = response
 
 
 class ParsedResponse(Response, Generic[Parsed_co]):

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, copy_context
 from functools import partial
+from operator import attrgetter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, cast
 
@@ -211,17 +212,16 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
 
         It is called after the handlers that the run is dispatched to, and also where the run is iterated over.
         """
-        return self._registrar(self._handlers.on)
+        return self._registrar(attrgetter("on"))
 
     @property
     def once(self) -> Registrar[State_co]:
         """Register a handler for this run alone, and for the first such event only."""
-        return self._registrar(self._handlers.once)
+        return self._registrar(attrgetter("once"))
 
     def include(self, *handlers: Handlers[State_co]) -> None:
         """Add dispatchers, ``StreamHandler`` objects and marked functions for this run alone, at any time."""
-        self._handlers.include(*handlers)
-        self._use_handlers()
+        self._change(lambda own: own.include(*handlers))
 
     def off(self, function: AnyFunction) -> None:
         """Remove a function that was registered for this run alone.
@@ -229,8 +229,7 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         Raises:
             UsageError: it is not registered so.
         """
-        self._handlers.off(function)
-        self._use_handlers()
+        self._change(lambda own: own.off(function))
 
     async def opened(self) -> Opened:
         """Wait until the server has answered and return what it said, before any event is read.
@@ -336,13 +335,6 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         await self._abandon(error)
 
     @property
-    def _handlers(self) -> Dispatcher[Any]:
-        """Those of this run alone."""
-        if self._own is None:
-            self._own = Dispatcher()
-        return self._own
-
-    @property
     def _supply(self) -> Supply:
         # Made anew each time: kept, it would keep the run.
         return Supply(self._driver.attach, self._driver.detach, self._next_for)
@@ -371,12 +363,22 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
             finished(await self._ended())
         return delivery
 
-    def _registrar(self, registrar: Registrar[Any]) -> Registrar[State_co]:
+    def _registrar(self, registrar_of: Callable[[Dispatcher[Any]], Registrar[Any]]) -> Registrar[State_co]:
         def register(function: AnyFunction, selection: Selection) -> None:
-            registrar.register(function, selection)
-            self._use_handlers()
+            self._change(lambda own: registrar_of(own).register(function, selection))
 
         return Registrar(register)
+
+    def _change(self, change: Callable[[Dispatcher[Any]], None]) -> None:
+        """Change the handlers of this run alone; where that is refused, they stay as they were."""
+        before = self._own
+        self._own = Dispatcher[Any]() if before is None else before.copy()
+        try:
+            change(self._own)
+            self._use_handlers()
+        except UsageError:
+            self._own = before
+            raise
 
     def _use_handlers(self, handlers: Sequence[Handlers[Any]] | None = None) -> None:
         if handlers is not None:

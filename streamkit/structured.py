@@ -66,7 +66,7 @@ class Conclusion(Generic[T]):
             if any(isinstance(item, FunctionCall | CustomToolCall) for item in response.output):
                 # Whoever answers the calls gets the answer later; what stands beside them is none.
                 return _parsed(response)
-            broken = InvalidOutput(output.name, text, error)
+            broken = InvalidOutput(output.name, text, error, response)
             return _parsed(response, partial=_partial(output, text), parse_error=broken)
 
 

@@ -15,7 +15,7 @@ def invalid(text: str) -> InvalidOutput:
     try:
         TypeAdapter(Point).validate_json(text)
     except ValidationError as error:
-        return InvalidOutput("Point", text, error)
+        return InvalidOutput("Point", text, error, Response(id="resp_1"))
     raise AssertionError
 
 
@@ -27,9 +27,10 @@ def test_an_invalid_output_says_where_it_does_not_fit() -> None:
     assert str(invalid("secret")).startswith("the answer does not fit Point: Invalid JSON: ")
 
 
-def test_an_invalid_output_keeps_text_and_error() -> None:
+def test_an_invalid_output_keeps_text_error_and_response() -> None:
     error = invalid("{}")
     assert (error.text, error.error.error_count(), error.kind) == ("{}", 2, "InvalidOutput")
+    assert error.response == Response(id="resp_1")
 
 
 def test_what_was_parsed_is_not_written_where_the_response_is() -> None:

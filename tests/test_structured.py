@@ -133,6 +133,8 @@ async def test_an_answer_that_does_not_fit_is_one_error_that_the_handlers_have_s
         with pytest.raises(InvalidOutput, match=r"^the answer does not fit Recipe: ") as caught:
             await client.run(dispatcher, text_format=Recipe, model="m", input="x")
     assert caught.value.text == text
+    assert caught.value.response.output_text == text
+    assert caught.value.response.usage is not None, "what was paid for it"
     assert isinstance(caught.value.error, ValidationError)
     assert caught.value.__cause__ is caught.value.error
     assert isinstance(seen[0], ParsedResponse)

@@ -201,6 +201,12 @@ class Dispatcher(Generic[State]):
         self._entries = kept
         self._changes += 1
 
+    def copy(self) -> "Dispatcher[State]":
+        """Return a dispatcher with the same handlers and middleware, to be changed by itself."""
+        other = Dispatcher[State]()
+        other._entries, other._middleware, other._on_error = [*self._entries], [*self._middleware], self._on_error
+        return other
+
     def table(self) -> Table:
         """Return the compiled table of handlers.
 

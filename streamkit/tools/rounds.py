@@ -9,7 +9,7 @@ from functools import reduce
 from streamkit.accumulator import Accumulator
 from streamkit.alternation import Alternation
 from streamkit.context import Run
-from streamkit.errors import StreamkitError
+from streamkit.errors import StreamkitError, UsageError
 from streamkit.events import Event, OutputItemDone
 from streamkit.items import JsonObject
 from streamkit.ledger import ToolCall
@@ -91,8 +91,15 @@ def tool_loop(
     ledger: Iterable[ToolCall] = (),
     whole: bool = False,
 ) -> ToolLoop | None:
-    """Return the ``ToolLoop`` for these arguments of it; ``None`` where no call could be answered."""
+    """Return the ``ToolLoop`` for these arguments of it; ``None`` where no call could be answered.
+
+    Raises:
+        UsageError: the ledger has calls, and none could be answered.
+    """
+    ledger = tuple(ledger)
     if not toolbox.is_local and options.approve is None:
+        if ledger:
+            raise UsageError("ledger=... is of tools that run here, and there are none: give the same tools again")
         return None
     whole = whole or request.get("store") is False
     return ToolLoop(request, ask, toolbox=toolbox, options=options, ledger=ledger, whole=whole)

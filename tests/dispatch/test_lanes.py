@@ -133,6 +133,29 @@ async def test_a_lane_keeps_its_queue_when_handlers_are_added_in_the_middle_of_a
     assert seen == ["a", "b", "B"]
 
 
+@pytest.mark.parametrize("add", ["on", "include"])
+async def test_handlers_that_a_run_refuses_are_not_registered(dispatcher: Dispatcher, add: str) -> None:
+    calls: list[str] = []
+    conflicting = Dispatcher()
+    conflicting.on(TEXT)(lambda _: calls.append("included"))
+    conflicting.on(TEXT, lane=Lane(name="x", max_events=5))(lambda _: calls.append("in conflict"))
+    dispatcher.on(TEXT, lane=Lane(name="x"))(lambda _: calls.append("dispatched"))
+    async with StreamRun(ScriptedSource(stream_of("a"))) as run:
+
+        @dispatcher.on("response.created")
+        def refuse(_: Event) -> None:
+            run.on(TEXT)(lambda _: calls.append("before"))
+            with pytest.raises(UsageError, match="'x' share a queue"):
+                if add == "include":
+                    run.include(conflicting)
+                else:
+                    run.on(TEXT, lane=Lane(name="x", max_events=5))(lambda _: calls.append("in conflict"))
+            run.on(TEXT)(lambda _: calls.append("after"))
+
+        await run.dispatch(dispatcher)
+    assert calls == ["before", "after", "dispatched"]
+
+
 class Annotated(StreamHandler):
     def __init__(self) -> None:
         self.tasks: list[object] = []

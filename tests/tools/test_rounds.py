@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from unittest.mock import AsyncMock
 
@@ -659,6 +660,15 @@ async def test_a_call_that_may_have_been_executed_is_raised_where_that_is_the_po
         ledger = await known(client, response_id, status="running")
         with pytest.raises(CallNotExecuted, match="may have been executed"):
             await resumed(client, response_id, tools=[get_weather], ledger=ledger, on_tool_error="raise")
+
+
+async def test_a_ledger_without_tools_is_refused() -> None:
+    ledger = Ledger([ToolCall(call_id="call_1", name="cook", arguments="{}")])
+    async with Client(base_url="http://127.0.0.1:1") as client:
+        for take_up in (client.stream, partial(client.resume, "resp_1")):
+            with pytest.raises(UsageError, match="give the same tools again"):
+                take_up(ledger=ledger)
+            take_up(ledger=Ledger())
 
 
 async def test_the_ledger_of_a_run_that_broke_off_keeps_the_next_from_executing_twice() -> None:
