@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 from weakref import WeakSet
@@ -434,9 +434,8 @@ class Client:
         return run
 
     def _check_key(self, headers: Mapping[str, str]) -> None:
-        host = URL(self.base_url).host or ""
-        named = {name.lower() for name in headers}
-        if not named & {"authorization", "api-key"} and not _is_local(host):
+        host = _host_of(self.base_url)
+        if not _is_local(host) and not {"authorization", "api-key"} & {name.lower() for name in headers}:
             raise UsageError(f"there is no API key for {host}: set OPENAI_API_KEY, or pass api_key to Client(...)")
 
     def _open_session(self) -> aiohttp.ClientSession:
@@ -450,7 +449,7 @@ class Client:
                 max_field_size=self._limits.max_header_bytes,
                 timeout=aiohttp.ClientTimeout(total=None),
                 # Proxies of the environment are for the network: they do not know the servers of this machine.
-                trust_env=not _is_local(URL(self.base_url).host or ""),
+                trust_env=not _is_local(_host_of(self.base_url)),
             )
         return self._session
 
@@ -480,6 +479,11 @@ def _headers(
     }
     replaced = {name.lower() for name in extra}
     return {name: value for name, value in headers.items() if value and name.lower() not in replaced} | dict(extra)
+
+
+@lru_cache
+def _host_of(base_url: str) -> str:
+    return URL(base_url).host or ""
 
 
 def _is_local(host: str) -> bool:

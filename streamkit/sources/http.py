@@ -4,10 +4,10 @@ import asyncio
 import os
 import ssl
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from secrets import token_hex
 from typing import Self
 
 import aiohttp
@@ -50,8 +50,7 @@ class ResponsesApi:
 
     def address(self, path: str) -> URL:
         """Return the address of a path below the base; a query of the base, such as Azure's API version, is kept."""
-        base = URL(self.base_url)
-        return base.with_path(f"{base.path.rstrip('/')}/{path}").with_query(base.query)
+        return _address(self.base_url, path)
 
     def create(self, path: str, body: bytes, idempotency_key: str) -> Awaitable[aiohttp.ClientResponse]:
         """Request a response and return the answer, whose body is its stream; raises as ``request``."""
@@ -111,7 +110,9 @@ class ResponsesApi:
             ServerError: its status is no success.
             TransportError: there is no answer.
         """
-        url = self.address(path).update_query(query or {})
+        url = self.address(path)
+        if query is not None:
+            url = url.update_query(query)
         try:
             answer = await self.session.request(
                 method,
@@ -130,6 +131,12 @@ class ResponsesApi:
             return answer
         async with answer:
             raise from_body(answer.status, answer.headers, await _head_of(answer), now=time.time())
+
+
+@lru_cache
+def _address(base_url: str, path: str) -> URL:
+    base = URL(base_url)
+    return base.with_path(f"{base.path.rstrip('/')}/{path}").with_query(base.query)
 
 
 @lru_cache
@@ -152,7 +159,7 @@ class HttpSource:
         self._body = body
         self._path = path
         self._background = background
-        self._idempotency_key = f"streamkit-{uuid.uuid4()}"
+        self._idempotency_key = f"streamkit-{token_hex(16)}"
 
     async def open(self, cursor: Cursor) -> "HttpChunks":
         """Request the response, or take its stream up behind the cursor where it goes on in the background."""
