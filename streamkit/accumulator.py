@@ -191,6 +191,8 @@ class Accumulator:
         """Fold a terminal event that carries the output, in place of all that came before it and was not looked at."""
         self._items.clear()
         self._index_of_id.clear()
+        for index, item in enumerate(event.response.output):
+            self._keep(index, GrowingItem(item, done=True))
         self.add(event)
 
     def item_of(self, event: ev.ItemEvent) -> OutputItem | None:

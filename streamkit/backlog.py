@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from streamkit.errors import UsageError
 from streamkit.events import DeltaEvent, Event, OutputTextDelta
+from streamkit.items import OutputItem
 from streamkit.merging import GrowingDelta, part_of
 from streamkit.outcome import Delivery
 
@@ -67,8 +68,16 @@ def _values_in(value: object) -> Iterable[object]:
     return cast("list[object]", value) if isinstance(value, list) else ()
 
 
-_Queued = tuple[int, int, Delivery]
-"""The number of an entry, counted from the first that was ever added, its size, and the entry."""
+class _Queued(NamedTuple):
+    """An entry that waits."""
+
+    number: int
+    """Counted from the first that was ever added."""
+    size: int
+    division: int
+    """How many times the backlog was divided before it."""
+    entry: Delivery
+    item: OutputItem | None
 
 
 class Backlog(ABC):
@@ -97,6 +106,7 @@ class Backlog(ABC):
         self.bytes: int = 0
         self._queue: deque[_Queued] = deque()
         self._added = 0
+        self._divisions = 0
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -116,9 +126,13 @@ class Backlog(ABC):
         """Whether it is at most half full, so that a waiting feeder is worth waking."""
         return 2 * len(self) <= self.max_events and 2 * self.bytes <= self.max_bytes
 
-    def add(self, entry: Delivery) -> None:
-        """Put an entry behind all others."""
-        self._append(self._queue, entry)
+    def add(self, entry: Delivery, item: OutputItem | None = None) -> None:
+        """Put an entry behind all others, and keep with it the item that it belongs to, where that is wanted."""
+        self._append(self._queue, entry, item)
+
+    def divide(self) -> None:
+        """Join nothing that is added from now on to what is there: it is of another response."""
+        self._divisions += 1
 
     def take(self) -> Delivery:
         """Remove the oldest entry and return it.
@@ -126,22 +140,26 @@ class Backlog(ABC):
         Raises:
             IndexError: there is none.
         """
+        return self.take_with_item()[0]
+
+    def take_with_item(self) -> tuple[Delivery, OutputItem | None]:
+        """Remove the oldest entry and return it, and the item that was kept with it; raises as ``take``."""
         return self._pop(self._queue)
 
     def take_dropped(self) -> Dropped:
         """Return what was dropped since this was last asked."""
         return Dropped(0, 0)
 
-    def _append(self, queue: deque[_Queued], entry: Delivery) -> None:
+    def _append(self, queue: deque[_Queued], entry: Delivery, item: OutputItem | None) -> None:
         size = size_of(entry)
         self._added += 1
         self.bytes += size
-        queue.append((self._added, size, entry))
+        queue.append(_Queued(self._added, size, self._divisions, entry, item))
 
-    def _pop(self, queue: deque[_Queued]) -> Delivery:
-        _, size, entry = queue.popleft()
+    def _pop(self, queue: deque[_Queued]) -> tuple[Delivery, OutputItem | None]:
+        _, size, _, entry, item = queue.popleft()
         self.bytes -= size
-        return entry
+        return entry, item
 
 
 class WaitingBacklog(Backlog):
@@ -154,9 +172,10 @@ class WaitingBacklog(Backlog):
 
 
 class MergingBacklog(Backlog):
-    """A backlog that, while it is full, joins a delta to the last entry if that is a delta of the same part.
+    """A backlog that, when it fills, joins a delta to the last entry if that is a delta of the same part.
 
-    Joining saves entries, and no text. One entry that cannot be joined is held beyond the limit; then the feeder waits.
+    Joining saves entries, and no text, so it begins when all entries are taken, or half of the bytes are. One entry
+    that cannot be joined is held beyond the limit; then the feeder waits.
     """
 
     def __init__(self, *, max_events: int, max_bytes: int) -> None:
@@ -169,41 +188,42 @@ class MergingBacklog(Backlog):
         """Whether an entry could not be joined, or the limit of bytes is reached."""
         return len(self) > self.max_events or self.bytes >= self.max_bytes
 
-    def add(self, entry: Delivery) -> None:
+    def add(self, entry: Delivery, item: OutputItem | None = None) -> None:
         """Join a delta to the last entry where that is needed and possible; put any other entry behind all others."""
-        if len(self) >= self.max_events and isinstance(entry, DeltaEvent) and self._join(entry):
+        if self._is_filling and isinstance(entry, DeltaEvent) and self._join(entry, item):
             return
         self._settle()
-        super().add(entry)
+        super().add(entry, item)
 
-    def take(self) -> Delivery:
-        """Remove the oldest entry and return it.
-
-        Raises:
-            IndexError: there is none.
-        """
+    def take_with_item(self) -> tuple[Delivery, OutputItem | None]:
+        """Remove the oldest entry and return it, and the item that was kept with it; raises as ``take``."""
         if len(self) == 1:
             self._settle()
-        return super().take()
+        return super().take_with_item()
 
-    def _join(self, event: DeltaEvent) -> bool:
-        number, size, last = self._queue[-1]
-        part = part_of(event)
-        if part is None or not isinstance(last, DeltaEvent) or part != part_of(last):
+    @property
+    def _is_filling(self) -> bool:
+        return len(self) >= self.max_events or (2 * self.bytes >= self.max_bytes and len(self) > 0)
+
+    def _join(self, event: DeltaEvent, item: OutputItem | None) -> bool:
+        last = self._queue[-1]
+        part, entry = part_of(event), last.entry
+        if part is None or not isinstance(entry, DeltaEvent) or part != part_of(entry):
+            return False
+        if last.item is not item or last.division != self._divisions:
             return False
         if self._growing is None:
-            self._growing = GrowingDelta(last)
+            self._growing = GrowingDelta(entry)
         self._growing.add(event)
         added = size_of(event) - ENTRY_BYTES
         self.bytes += added
-        self._queue[-1] = (number, size + added, last)
+        self._queue[-1] = last._replace(size=last.size + added)
         return True
 
     def _settle(self) -> None:
         """Make one delta of the last entry, to which nothing more will be joined."""
         if self._growing is not None:
-            number, size, _ = self._queue[-1]
-            self._queue[-1] = (number, size, self._growing.build())
+            self._queue[-1] = self._queue[-1]._replace(entry=self._growing.build())
             self._growing = None
 
 
@@ -225,19 +245,15 @@ class DroppingBacklog(Backlog):
         """Whether it is full of what must not be dropped."""
         return self.is_full and not self._deltas
 
-    def add(self, entry: Delivery) -> None:
+    def add(self, entry: Delivery, item: OutputItem | None = None) -> None:
         """Put an entry behind all others and drop deltas, at last the entry itself, until the limits hold."""
-        self._append(self._deltas if isinstance(entry, DeltaEvent) else self._queue, entry)
+        self._append(self._deltas if isinstance(entry, DeltaEvent) else self._queue, entry, item)
         while self._deltas and self._is_beyond_limits():
             self._drop_oldest()
 
-    def take(self) -> Delivery:
-        """Remove the oldest entry and return it.
-
-        Raises:
-            IndexError: there is none.
-        """
-        if self._deltas and (not self._queue or self._deltas[0][0] < self._queue[0][0]):
+    def take_with_item(self) -> tuple[Delivery, OutputItem | None]:
+        """Remove the oldest entry and return it, and the item that was kept with it; raises as ``take``."""
+        if self._deltas and (not self._queue or self._deltas[0].number < self._queue[0].number):
             return self._pop(self._deltas)
         return self._pop(self._queue)
 
@@ -251,7 +267,7 @@ class DroppingBacklog(Backlog):
         return len(self) > self.max_events or (self.bytes > self.max_bytes and len(self) > 1)
 
     def _drop_oldest(self) -> None:
-        event = self._pop(self._deltas)
+        event, _ = self._pop(self._deltas)
         assert isinstance(event, DeltaEvent)
         self._dropped_events += 1
         self._dropped_characters += len(event.delta)

@@ -192,7 +192,8 @@ class Driver:
         return deliveries.lanes.worker_of(asyncio.current_task()) if deliveries.has_lanes else None
 
     async def _drive(self, steps: Awaitable[None]) -> None:
-        self._driver = asyncio.current_task()
+        self._driver = driver = asyncio.current_task()
+        self._deliveries.cancellations = 0 if driver is None else driver.cancelling()
         try:
             await steps
         except Exception as error:

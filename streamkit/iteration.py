@@ -13,6 +13,7 @@ from streamkit.backlog import Backlog, WhenFull, open_backlog
 from streamkit.dispatch.names import did_you_mean
 from streamkit.dispatch.options import ensure_condition
 from streamkit.dispatch.selection import EventName, select_iterable
+from streamkit.dispatch.table import BEGINNINGS
 from streamkit.errors import UsageError
 from streamkit.outcome import Delivery, Opened, Reconnecting, Restarted, ToolCalled, ToolReturned
 from streamkit.verdict import Moderated
@@ -36,7 +37,7 @@ class IteratorOptions(TypedDict, Generic[E], total=False):
     max_events: int
     """How many events may wait for this iterator while others drive the run; 1024 unless told otherwise."""
     max_bytes: int
-    """How much text may wait in them, about; 8 MiB unless told otherwise."""
+    """How much memory they may take, about: a KiB each, and their text; 8 MiB unless told otherwise."""
     when_full: WhenFull
     """``"wait"`` makes the run wait, ``"merge"`` joins adjacent deltas of the same part and loses nothing, ``"drop"``
     drops the oldest deltas, and tells handlers how many with ``EventsDropped``."""
@@ -79,6 +80,8 @@ class Tap:
 
     def offer(self, delivery: Delivery) -> None:
         """Keep something behind all that is kept, if the iterator wants it."""
+        if isinstance(delivery, BEGINNINGS):
+            self.backlog.divide()
         if self._wants(delivery):
             self.backlog.add(delivery)
             self._wake()

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from streamkit.context import Run
 from streamkit.dispatch.handler import Handler, only_where
 from streamkit.dispatch.lane import Lane
-from streamkit.dispatch.options import ErrorPolicy, options_from, policy_for
+from streamkit.dispatch.options import ErrorPolicy, ensure_whole, options_from, policy_for
 from streamkit.dispatch.selection import Selection
 from streamkit.errors import UsageError
 from streamkit.events import (
@@ -100,14 +100,16 @@ def select_arguments(tool: object, path: str | None, options: Mapping[str, objec
     """Return the selection of changes in the arguments of one function's calls.
 
     Raises:
-        UsageError: the tool is not named by a text, the path is none, or there is no such option.
+        UsageError: the tool is not named by a text, the path is none, there is no such option, or its lane may drop
+            deltas.
     """
     if not isinstance(tool, str):
         raise UsageError(f'name the tool whose arguments are wanted: on_arguments("get_weather"), not {tool!r}')
     if extra := options.keys() - ArgumentsOptions.__annotations__.keys():
         raise UsageError(f"on_arguments(...) has no option {', '.join(map(repr, sorted(extra)))}")
-    pattern = None if path is None else PathPattern.parse(path)
-    return ArgumentsSelection(_EVENTS, options=options_from(options), tool=tool, pattern=pattern)
+    pattern, chosen = None if path is None else PathPattern.parse(path), options_from(options)
+    ensure_whole(chosen.lane, "what on_arguments(...) tells")
+    return ArgumentsSelection(_EVENTS, options=chosen, tool=tool, pattern=pattern)
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from inspect import isawaitable
 from time import perf_counter
@@ -11,12 +12,14 @@ from typing import Any, NamedTuple, NoReturn, cast
 
 from streamkit.context import Run
 from streamkit.dispatch.handler import Handler
+from streamkit.dispatch.joining import joined_with
 from streamkit.dispatch.lane import Lane
 from streamkit.dispatch.lanes import Lanes, Worker, raise_together
 from streamkit.dispatch.stepping import let_go, resume
-from streamkit.dispatch.table import CallNext, Chain, Middleware, Step, Table
+from streamkit.dispatch.table import BEGINNINGS, CallNext, Chain, LaneRoute, Middleware, Step, Table
 from streamkit.errors import HandlerCancelled, LaneTimeout
-from streamkit.events import Event
+from streamkit.events import Event, ItemEvent
+from streamkit.items import OutputItem
 from streamkit.outcome import Delivery, HandlerBlocked, HandlerFailed, Notice
 from streamkit.stats import RunStats
 
@@ -56,6 +59,7 @@ class Deliveries:
         has_lanes: whether there were any such.
         notices: what ``settle`` is to tell.
         rest: what handlers have left to do that were called by ``receive``, for ``go_on``.
+        cancellations: how often the task that drives the run had been cancelled, and lived on, when it began to.
     """
 
     __slots__ = (
@@ -68,6 +72,7 @@ class Deliveries:
         "_stats",
         "_stop",
         "_told",
+        "cancellations",
         "has_lanes",
         "lanes",
         "notices",
@@ -87,6 +92,7 @@ class Deliveries:
         self.table = table
         self.lanes = Lanes()
         self.has_lanes = False
+        self.cancellations = 0
         self._run: Run[object] | None = run
         self._stop: Callable[[BaseException], None] | None = stop
         self._stats = stats
@@ -95,7 +101,7 @@ class Deliveries:
         self._notable_seconds = 0.0
         # Tuples, for in most runs these stay empty, and an empty tuple is no object of its own.
         self.notices: tuple[Notice, ...] = ()
-        self._blocking: tuple[str, ...] = ()
+        self._blocking: tuple[object, ...] = ()
         self._disabled: tuple[object, ...] = ()
         self._told: tuple[Exception, ...] = ()
         self.rest: Rest | None = None
@@ -107,10 +113,10 @@ class Deliveries:
         Raises:
             Exception: what a handler raised and nobody swallowed, with a note saying where.
         """
-        route = self.table[type(subject)]
-        for lane, _ in route.lanes:
-            self.hand_over(lane, subject)
-        await self.call(route.inline, subject)
+        inline, lanes = self.table[type(subject)]
+        for route in lanes:
+            self._hand_over(route, subject)
+        await self.call(inline, subject)
 
     def receive(self, subject: Delivery, /) -> bool:
         """Hand over as ``deliver`` does, and call handlers until one must be waited for: then there is a ``rest``.
@@ -119,19 +125,13 @@ class Deliveries:
             Whether the next event can follow at once.
         """
         inline, lanes = self.table[type(subject)]
-        for lane, _ in lanes:
-            self.hand_over(lane, subject)
+        for route in lanes:
+            self._hand_over(route, subject)
         if inline:
             self.rest = self.begin(inline, subject)
             if self.rest is not None:
                 return False
         return not (self.notices or self.has_lanes)
-
-    def hand_over(self, lane: Lane, subject: Delivery) -> None:
-        """Hand an event, notice or outcome over to a lane, unless this is closed; raises as ``Lanes.hand_over``."""
-        if self._stop is not None:
-            self.has_lanes = True
-            self.lanes.hand_over(lane, subject, handle=self._call_in_lane, stop=self._stop)
 
     async def call(self, steps: Iterable[Step], subject: Delivery) -> None:
         """Call handlers with a subject; raises as ``deliver``."""
@@ -162,8 +162,10 @@ class Deliveries:
                         note_step(perf_counter() - began)
                         return Rest(step, others, subject, began, partial(resume, result, yielded, note_step))
                 elif result is not None and isawaitable(result):
+                    self._note_blocking(step, subject, perf_counter() - began)
                     return Rest(step, others, subject, began, partial(_wait_for, result))
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is raised again where nobody wants it
+                self._note_blocking(step, subject, perf_counter() - began)
                 return Rest(step, others, subject, began, partial(_raise, error))
             now = perf_counter()
             seconds = now - began
@@ -210,7 +212,7 @@ class Deliveries:
                 than its ``drain_timeout``.
             ExceptionGroup: several lanes failed.
         """
-        if not self.lanes.workers:
+        if not self.lanes.at_work:
             self.lanes.release()
             await self._tell_notices()
             return
@@ -231,7 +233,7 @@ class Deliveries:
         So a run that nobody holds any more is gone at once, and needs no garbage collector to find it.
         """
         # A handler that is left in a lane is the one that has ended the run: it may need both.
-        if not self.lanes.workers:
+        if not self.lanes.at_work:
             self._run = self._stop = None
 
     async def _tell_notices(self) -> None:
@@ -240,9 +242,25 @@ class Deliveries:
             self.notices = tuple(others)
             await self.call(self.table[type(notice)].inline, notice)
 
-    async def _call_in_lane(self, lane: Lane, subject: Delivery) -> None:
-        for own, steps in self.table[type(subject)].lanes:
-            if own is lane or own.identity == lane.identity:
+    def _hand_over(self, route: LaneRoute, subject: Delivery) -> None:
+        """Hand something over to a lane, unless this is closed; raises as ``Lanes.hand_over``."""
+        lane, steps, joins_item = route
+        if isinstance(subject, BEGINNINGS):
+            self.lanes.divide(lane)
+        run, stop = self._run, self._stop
+        if not steps or run is None or stop is None:
+            return
+        # Now, for when the lane gets to it the run may be at another response.
+        item = run.item_of(subject) if joins_item and isinstance(subject, ItemEvent) else None
+        self.has_lanes = True
+        self.lanes.hand_over(lane, subject, item, handle=self._call_in_lane, stop=stop)
+
+    async def _call_in_lane(self, lane: Lane, subject: Delivery, item: OutputItem | None) -> None:
+        for own, steps, joins_item in self.table[type(subject)].lanes:
+            if own is not lane and own.identity != lane.identity:
+                continue
+            run = self._run
+            with joined_with(item, run) if joins_item and run is not None else nullcontext():
                 await self.call(steps, subject)
 
     def _through(self, chain: Chain) -> CallNext:
@@ -266,14 +284,14 @@ class Deliveries:
 
     async def _face(self, raised: BaseException, failed: Handler | Middleware, subject: object) -> None:
         """Raise what a handler raised, unless somebody swallows it; nobody is asked twice about the same error."""
-        error = _failure(raised, failed.name)
+        error = self._failure(raised, failed.name)
         if any(error is told for told in self._told):
             raise error
         try:
             if await self._is_forgiven(error, failed.name, failed, subject):
                 return
         except (Exception, asyncio.CancelledError) as other:  # noqa: BLE001 - it takes the place of the first
-            error = _failure(other, f"of errors, asked about {failed.name},")
+            error = self._failure(other, f"of errors, asked about {failed.name},")
         self._told = (*self._told[1 - REMEMBERED_FAILURES :], error)
         raise error
 
@@ -295,6 +313,22 @@ class Deliveries:
             self._disabled += (failed.identity,)
         return policy in {"log", "disable"}
 
+    def _failure(self, raised: BaseException, handler: str) -> Exception:
+        """Return what a handler raised as an exception; where the task is cancelled that calls handlers, raise it."""
+        if isinstance(raised, Exception):
+            return raised
+        if self._is_cancelled():
+            raise raised
+        cancelled = HandlerCancelled(handler)
+        cancelled.__cause__ = raised
+        return cancelled
+
+    def _is_cancelled(self) -> bool:
+        """Tell whether the task that calls handlers is cancelled, and not only something that a handler waited for."""
+        task = asyncio.current_task()
+        before = 0 if self.lanes.worker_of(task) else self.cancellations
+        return task is not None and task.cancelling() > before
+
     def _hooks(self) -> list[Handler]:
         return [step for step in self.table[HandlerFailed].inline if isinstance(step, Handler)]
 
@@ -305,9 +339,9 @@ class Deliveries:
             self._notable_seconds = min(seconds, self._max_blocking_seconds)
 
     def _note_blocking(self, handler: Handler, subject: Delivery, seconds: float) -> None:
-        if seconds <= self._max_blocking_seconds or handler.name in self._blocking:
+        if seconds <= self._max_blocking_seconds or handler.identity in self._blocking:
             return
-        self._blocking += (handler.name,)
+        self._blocking += (handler.identity,)
         logger.warning("the handler %s kept the event loop busy for %.3f s", handler.name, seconds)
         self.notices += (HandlerBlocked(handler=handler.name, event=subject, seconds=seconds),)
 
@@ -320,25 +354,8 @@ async def _raise(error: BaseException) -> NoReturn:
     raise error
 
 
-def _failure(raised: BaseException, handler: str) -> Exception:
-    """Return what a handler raised as an exception; where the task is cancelled that calls handlers, raise it."""
-    if isinstance(raised, Exception):
-        return raised
-    if _is_cancelled():
-        raise raised
-    cancelled = HandlerCancelled(handler)
-    cancelled.__cause__ = raised
-    return cancelled
-
-
 def _lateness(worker: Worker) -> LaneTimeout:
     return LaneTimeout(worker.lane.label, worker.lane.drain_timeout or 0.0, len(worker.backlog))
-
-
-def _is_cancelled() -> bool:
-    """Tell whether the task that calls handlers is cancelled, and not merely something that a handler waited for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _describe(subject: object) -> str:

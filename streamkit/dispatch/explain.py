@@ -161,7 +161,7 @@ def _label(families: tuple[type, ...], models: list[type]) -> str:
 
 def _calls(route: Route) -> list[str]:
     inline = [", ".join(map(_step, route.inline))] if route.inline else []
-    return [*inline, *(f"{lane.label}: {', '.join(map(_step, steps))}" for lane, steps in route.lanes)]
+    return [*inline, *(f"{lane.label}: {', '.join(map(_step, steps))}" for lane, steps, _ in route.lanes if steps)]
 
 
 def _step(step: Step) -> str:

@@ -34,6 +34,8 @@ class Handler:
     conditions: tuple[str, ...] = ()
     """What restricts the events it gets, in words."""
     is_threaded: bool = False
+    joins_item: bool = False
+    """Whether what restricts the events it gets is the item that they belong to."""
     identity: object = field(default_factory=object, repr=False)
     """What all handlers have in common that are made of this one: its registration, in whatever table."""
 
@@ -134,6 +136,14 @@ def is_async(function: object) -> bool:
     """Tell whether a function, or an object that can be called, is ``async``."""
     call: object = getattr(type(function), "__call__", None)  # noqa: B004 - what it is counts, not whether
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
+def takes_one(function: AnyFunction) -> bool:
+    """Tell whether a function can be called with one argument; where it does not tell, it is believed to be."""
+    try:
+        return _fits(inspect.signature(function), 1)
+    except (TypeError, ValueError):
+        return True
 
 
 def name_of(function: AnyFunction) -> str:

@@ -26,11 +26,11 @@ class Lane:
 
     max_events: int = 1024
     max_bytes: int = 8 * 1024 * 1024
-    """Of the text in the events that are waiting, about."""
+    """How much memory the events that are waiting may take, about: a KiB each, and their text."""
     when_full: WhenFull = "wait"
     """``"wait"`` slows the stream down. ``"merge"`` joins adjacent deltas of the same part, losing nothing, and waits
-    where that is not possible. ``"drop"`` drops deltas, the oldest first, and tells how many with ``EventsDropped``.
-    Events other than deltas are never merged or dropped."""
+    where that is not possible; it begins when half of ``max_bytes`` is taken. ``"drop"`` drops deltas, the oldest
+    first, and tells how many with ``EventsDropped``. Events other than deltas are never merged or dropped."""
     name: str | None = None
     concurrency: int = 1
     """How many events are handled at the same time: of different keys, for those of one key stay in order. The bounds

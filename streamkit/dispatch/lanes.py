@@ -1,20 +1,30 @@
 """Lanes at work in one run: a bounded queue and a task for each, first in, first out."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
 from streamkit.backlog import open_backlog
 from streamkit.dispatch.lane import Lane
 from streamkit.errors import HandlerCancelled, UsageError
-from streamkit.outcome import Delivery, EventsDropped
+from streamkit.items import OutputItem
+from streamkit.outcome import Delivery, EventsDropped, Restarted
 
-Handle = Callable[[Lane, Delivery], Awaitable[None]]
-"""Calls the handlers that a lane has for a subject."""
+Handle = Callable[[Lane, Delivery, OutputItem | None], Awaitable[None]]
+"""Calls the handlers that a lane has for a subject, which belongs to an item, perhaps."""
+
+REMEMBERED_KEYS = 4096
+"""How many keys of a lane are given workers in turn; of those beyond, the hash decides."""
 
 
 class Worker:
     """One queue and its task; a lane has one of them, or as many as its ``concurrency`` says.
+
+    Args:
+        lane: the lane.
+        handle: calls its handlers.
+        failed: called with what they raise.
+        meeting: where all workers of the lane come together.
 
     Attributes:
         backlog: what is waiting.
@@ -22,7 +32,9 @@ class Worker:
         error: what a handler raised and nobody swallowed; the worker has ended then.
     """
 
-    def __init__(self, lane: Lane, handle: Handle, failed: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, lane: Lane, handle: Handle, failed: Callable[[BaseException], None], meeting: asyncio.Barrier
+    ) -> None:
         share = lane.concurrency
         self.lane = lane
         self.backlog = open_backlog(
@@ -34,14 +46,15 @@ class Worker:
         self._waits_for_run = False
         self._handle = handle
         self._failed = failed
+        self._meeting = meeting
         self._more = asyncio.Event()
         self._room = asyncio.Event()
         self._idle = asyncio.Event()
         self.task = asyncio.create_task(self._work(), name=f"streamkit {lane.label}")
 
-    def add(self, subject: Delivery) -> None:
+    def add(self, subject: Delivery, item: OutputItem | None) -> None:
         """Put something into the queue; where it ``is_full`` then, wait for ``room`` before the next."""
-        self.backlog.add(subject)
+        self.backlog.add(subject, item)
         self._more.set()
         if not self._is_released:
             self._idle.clear()
@@ -110,34 +123,77 @@ class Worker:
 
     async def _empty(self) -> None:
         while len(self.backlog) and not self._is_released:
-            self.current = self.backlog.take()
+            self.current, item = self.backlog.take_with_item()
             if self.backlog.has_room:
                 self._room.set()
-            await self._handle(self.lane, self.current)
+            if isinstance(self.current, Restarted):
+                await self._handle_together(self.current)
+            else:
+                await self._handle(self.lane, self.current, item)
             self.current = None
+
+    async def _handle_together(self, subject: Restarted) -> None:
+        """Handle what every worker of the lane was handed: once, between all that came before it and all behind it."""
+        if await self._meeting.wait() == 0:
+            await self._handle(self.lane, subject, None)
+        await self._meeting.wait()
+
+
+class Crew:
+    """The workers of one lane, and who of them works on what."""
+
+    __slots__ = ("_lane", "_turns", "workers")
+
+    def __init__(self, lane: Lane, handle: Handle, failed: Callable[[BaseException], None]) -> None:
+        meeting = asyncio.Barrier(lane.concurrency)
+        self._lane = lane
+        self.workers = [Worker(lane, handle, failed, meeting) for _ in range(lane.concurrency)]
+        self._turns: dict[Hashable, int] = {}
+
+    def workers_for(self, subject: Delivery) -> Sequence[Worker]:
+        """Return who is to be handed a subject: one worker, always the same for a key; all, for a restart.
+
+        Raises:
+            UsageError: the lane's key cannot be hashed.
+            Exception: what the lane's key raised.
+        """
+        count = len(self.workers)
+        if count == 1 or isinstance(subject, Restarted):
+            return self.workers
+        key = _key_of(self._lane, subject)
+        if key not in self._turns and len(self._turns) < REMEMBERED_KEYS:
+            self._turns[key] = len(self._turns)
+        return (self.workers[self._turns.get(key, hash(key)) % count],)
 
 
 class Lanes:
     """The lanes of one run. Their tasks belong to the run, which closes this when it ends."""
 
-    __slots__ = ("_is_released", "_stop", "full", "workers")
+    __slots__ = ("_crews", "_is_released", "_stop", "full")
 
     def __init__(self) -> None:
         self._is_released = False
         self._stop: Callable[[BaseException], None] | None = None
-        self.workers: dict[object, list[Worker]] = {}
-        """Those of each lane that was handed anything, by its identity."""
+        # Of each lane that was handed anything, by its identity.
+        self._crews: dict[object, Crew] = {}
         self.full: tuple[Worker, ...] = ()
         """Those for which ``make_room`` has to wait before more is handed over."""
 
     def hand_over(
-        self, lane: Lane, subject: Delivery, *, handle: Handle, stop: Callable[[BaseException], None]
+        self,
+        lane: Lane,
+        subject: Delivery,
+        item: OutputItem | None,
+        *,
+        handle: Handle,
+        stop: Callable[[BaseException], None],
     ) -> None:
         """Put a subject into a lane's queue; where one is ``full`` then, ``make_room`` before the next.
 
         Args:
             lane: the lane.
             subject: what its handlers are called with.
+            item: what it belongs to, for those of them that ask.
             handle: calls them.
             stop: called with the error when one of them has failed, so that the run stops.
 
@@ -147,16 +203,25 @@ class Lanes:
         """
         if self._is_released:
             return
-        workers = self.workers.get(lane.identity)
-        if workers is None:
-            workers = self.workers[lane.identity] = [
-                Worker(lane, handle, self._note_failure) for _ in range(lane.concurrency)
-            ]
+        crew = self._crews.get(lane.identity)
+        if crew is None:
+            crew = self._crews[lane.identity] = Crew(lane, handle, self._note_failure)
             self._stop = stop
-        worker = workers[_hash_of_key(lane, subject) % len(workers) if len(workers) > 1 else 0]
-        worker.add(subject)
-        if worker.is_full and worker not in self.full:
-            self.full += (worker,)
+        for worker in crew.workers_for(subject):
+            worker.add(subject, item)
+            if worker.is_full and worker not in self.full:
+                self.full += (worker,)
+
+    def divide(self, lane: Lane) -> None:
+        """Merge no delta that comes from now on with one that waits in the lane: it is of another response."""
+        crew = self._crews.get(lane.identity)
+        for worker in crew.workers if crew is not None else ():
+            worker.backlog.divide()
+
+    @property
+    def at_work(self) -> bool:
+        """Whether any lane was handed anything, and has not ended."""
+        return bool(self._crews)
 
     async def make_room(self) -> None:
         """Wait until no queue is full any more, or the run stops."""
@@ -222,7 +287,7 @@ class Lanes:
             self.raise_failures()
         finally:
             if all(worker.task.done() for worker in self._all()):
-                self.workers.clear()
+                self._crews.clear()
                 self._stop = None
 
     async def cancel(self) -> None:
@@ -237,8 +302,8 @@ class Lanes:
             await asyncio.gather(*others, return_exceptions=True)
 
     def _all(self) -> Iterator[Worker]:
-        for workers in self.workers.values():
-            yield from workers
+        for crew in self._crews.values():
+            yield from crew.workers
 
     def _note_failure(self, error: BaseException) -> None:
         if self._stop is not None:
@@ -254,13 +319,14 @@ def raise_together(errors: Sequence[BaseException]) -> None:
         raise BaseExceptionGroup("several lanes failed", errors)
 
 
-def _hash_of_key(lane: Lane, subject: Delivery) -> int:
+def _key_of(lane: Lane, subject: Delivery) -> Hashable:
     try:
         key = lane.key_of(subject)
     except Exception as error:
         error.add_note(f"raised by the key of {lane.label}")
         raise
     try:
-        return hash(key)
+        hash(key)
     except TypeError as error:
         raise UsageError(f"the key of {lane.label} must give something hashable, not {key!r}") from error
+    return key

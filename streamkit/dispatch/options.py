@@ -1,15 +1,25 @@
 """What a handler may ask for besides its events: which of them, where it runs, and what happens when it fails."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, Literal, TypedDict, TypeVar, cast
 
 from streamkit.context import Run
-from streamkit.dispatch.handler import AnyFunction, Handler, Policy, handler_for, in_thread, is_async, only_where
+from streamkit.dispatch.handler import (
+    AnyFunction,
+    Handler,
+    Policy,
+    handler_for,
+    in_thread,
+    is_async,
+    only_where,
+    takes_one,
+)
+from streamkit.dispatch.joining import item_of
 from streamkit.dispatch.lane import Lane
 from streamkit.dispatch.names import did_you_mean
 from streamkit.errors import UsageError
-from streamkit.events import FunctionCallArgumentsDone, ItemEvent
+from streamkit.events import FunctionCallArgumentsDone
 from streamkit.outcome import HandlerFailed
 
 E = TypeVar("E")
@@ -60,7 +70,8 @@ class HandlerOptions:
         """Return the handler that calls the same function for the events that are asked for."""
         for accepts, condition in self._conditions():
             handler = only_where(handler, accepts, condition)
-        return handler.with_options(lane=self.lane, on_error=policy_for(self.on_error))
+        handler = handler.with_options(lane=self.lane, on_error=policy_for(self.on_error))
+        return handler if self.tool is None and self.item_type is None else replace(handler, joins_item=True)
 
     def _conditions(self) -> list[tuple[Callable[[Any, Run[object]], bool], str]]:
         conditions: list[tuple[Callable[[Any, Run[object]], bool], str]] = []
@@ -99,9 +110,15 @@ def options_from(given: Mapping[str, object]) -> HandlerOptions:
 
 
 def ensure_condition(where: object) -> None:
-    """Raise ``UsageError`` where a condition is given that is no function, or an async one: that would always hold."""
-    if where is not None and (not callable(where) or is_async(where)):
-        raise UsageError(f"where must be a function of the event, and not async, but is {where!r}")
+    """Raise ``UsageError`` where a condition is no function of the event, or an async one, which would always hold."""
+    if where is not None and (not callable(where) or is_async(where) or not takes_one(where)):
+        raise UsageError(f"where must be a function of the event alone, and not async, but is {where!r}")
+
+
+def ensure_whole(lane: Lane | None, what: str) -> None:
+    """Raise ``UsageError`` where a lane may drop the deltas that something is made of."""
+    if lane is not None and lane.when_full == "drop":
+        raise UsageError(f"{what} is made of all deltas, and this lane may drop some: take when_full='merge' or 'wait'")
 
 
 def policy_for(given: ErrorPolicy | None) -> Policy | None:
@@ -120,11 +137,10 @@ def policy_for(given: ErrorPolicy | None) -> Policy | None:
 def _tool_of(event: object, run: Run[object]) -> str | None:
     if isinstance(event, FunctionCallArgumentsDone) and event.name is not None:
         return event.name
-    item = run.item_of(event) if isinstance(event, ItemEvent) else None
-    name: str | None = getattr(item, "name", None)
+    name: str | None = getattr(item_of(event, run), "name", None)
     return name
 
 
 def _item_type_of(event: object, run: Run[object]) -> str | None:
-    item = run.item_of(event) if isinstance(event, ItemEvent) else None
+    item = item_of(event, run)
     return None if item is None else item.type

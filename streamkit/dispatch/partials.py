@@ -10,7 +10,7 @@ from streamkit.answer import ANSWER_EVENTS, ElementReader, Elements, PartialRead
 from streamkit.context import Run
 from streamkit.dispatch.handler import Handler
 from streamkit.dispatch.lane import Lane
-from streamkit.dispatch.options import ErrorPolicy, options_from, policy_for
+from streamkit.dispatch.options import ErrorPolicy, ensure_whole, options_from, policy_for
 from streamkit.dispatch.selection import Selection
 from streamkit.errors import UsageError
 from streamkit.events import Event
@@ -71,14 +71,17 @@ def select_partial(type_: "TypeForm[object]", path: str | None, options: Mapping
     """Return the selection of an answer as it grows, or of its elements at a path.
 
     Raises:
-        UsageError: the type is none for an answer or has nothing at the path, or there is no such option.
+        UsageError: the type is none for an answer or has nothing at the path, there is no such option, or its lane may
+            drop deltas.
     """
     if extra := options.keys() - PartialOptions.__annotations__.keys():
         raise UsageError(f"on_partial(...) has no option {', '.join(map(repr, sorted(extra)))}")
+    chosen = options_from(options)
+    ensure_whole(chosen.lane, "what on_partial(...) gives")
     condition = f"partial {output_type(type_).name}" if path is None else f"path={path!r}"
     return PartialSelection(
         classes=ANSWER_EVENTS,
-        options=options_from(options),
+        options=chosen,
         make_reader=partial(PartialReader, type_) if path is None else partial(ElementReader, Elements(type_, path)),
         condition=condition,
     )

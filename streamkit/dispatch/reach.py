@@ -44,6 +44,7 @@ def _warnings(branch: Branch) -> Iterator[str]:
         else:
             yield from _unmet_filters(entry)
             yield from _idle_lane(entry)
+            yield from _unmet_key(entry)
 
 
 def _has_events(branch: Branch) -> bool:
@@ -56,7 +57,7 @@ def _has_events(branch: Branch) -> bool:
 def _unmet_filters(entry: Registration) -> Iterator[str]:
     filters = [text for text in entry.handler.conditions if text.startswith(("tool=", "item_type="))]
     possible = [_item_types(model) for model in EVENTS.values() if issubclass(model, entry.classes)]
-    if not filters or any(all(_fits(text, types) for text in filters) for types in possible):
+    if not filters or any(_is_met(filters, types) for types in possible):
         return
     names, filtered = _listed(entry), " and ".join(filters)
     types = ", ".join(repr(name) for name in sorted(frozenset[str]().union(*possible)))
@@ -64,12 +65,21 @@ def _unmet_filters(entry: Registration) -> Iterator[str]:
     yield f"{entry.handler.name} is never called with {filtered}: {names} {belong}"
 
 
-def _fits(text: str, types: frozenset[str]) -> bool:
-    """Tell whether a filter can let an event pass whose item is of one of some types."""
-    if text.startswith("tool="):
-        return bool(types & _NAMED)
+def _is_met(filters: list[str], types: frozenset[str]) -> bool:
+    """Tell whether all filters can let an event pass whose item is of one of some types."""
+    if any(all(_fits(text, name) for text in filters) for name in types):
+        return True
     # A type without a model belongs to items that are announced and finished, and to nothing else.
-    return types == _OTHER_SUBJECTS["output_item"] or any(text == f"item_type={name!r}" for name in types)
+    asked = {text for text in filters if text.startswith("item_type=")}
+    return types == _OTHER_SUBJECTS["output_item"] and bool(asked) and asked.isdisjoint(map(_item_filter, types))
+
+
+def _fits(text: str, item_type: str) -> bool:
+    return item_type in _NAMED if text.startswith("tool=") else text == _item_filter(item_type)
+
+
+def _item_filter(item_type: str) -> str:
+    return f"item_type={item_type!r}"
 
 
 def _item_types(model: type[Event]) -> frozenset[str]:
@@ -87,7 +97,17 @@ def _idle_lane(entry: Registration) -> Iterator[str]:
         return
     alone = Table(Branch((), (entry,)))
     if not any(alone[model].lanes for model in entry.classes):
-        yield f"{lane.label} has no effect for {entry.handler.name}: the lanes have ended before {_listed(entry)}"
+        yield f"{lane.label} has no effect for {entry.handler.name}: {_listed(entry)} is told outside of lanes"
+
+
+def _unmet_key(entry: Registration) -> Iterator[str]:
+    lane, key = entry.handler.lane, entry.handler.lane and entry.handler.lane.key
+    events = [model for model in entry.classes if issubclass(model, Event)]
+    if lane is None or not isinstance(key, str) or not events:
+        return
+    models = [*events, *(model for model in EVENTS.values() if issubclass(model, tuple(events)))]
+    if not any(key in model.model_fields for model in models):
+        yield f"key={key!r} of {lane.label} has no effect for {entry.handler.name}: {_listed(entry)} has no such field"
 
 
 def _listed(entry: Registration) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple, get_args
 from streamkit.dispatch.handler import AnyFunction, Handler, Policy
 from streamkit.dispatch.lane import Lane
 from streamkit.errors import UsageError
-from streamkit.events import Event, InvalidEvent
+from streamkit.events import Event, InvalidEvent, ResponseCreated
 from streamkit.outcome import Closed, EventsDropped, HandlerBlocked, HandlerFailed, Outcome, Restarted
 from streamkit.undecoded import DELTAS, deltas_but_for
 
@@ -54,18 +54,29 @@ Step = Handler | Chain
 """What is called for an event, one after the other."""
 
 
+class LaneRoute(NamedTuple):
+    """What a lane calls for the instances of a class."""
+
+    lane: Lane
+    steps: tuple[Step, ...]
+    joins_item: bool
+    """Whether one of them is called for the events of some items only."""
+
+
 class Route(NamedTuple):
     """What is called for the instances of a class."""
 
     inline: tuple[Step, ...]
     """Called while the stream waits."""
-    lanes: tuple[tuple[Lane, tuple[Step, ...]], ...]
+    lanes: tuple[LaneRoute, ...]
     """Called by lanes, which are handed the event."""
 
 
 NOBODY = Route((), ())
 """The route of what no handler wants."""
 
+BEGINNINGS = (ResponseCreated, Restarted)
+"""What a response begins with, or begins anew: deltas before it must not be merged with those after it."""
 _NOT_FOR_LANES = (*get_args(Outcome), Closed, HandlerFailed, HandlerBlocked, EventsDropped)
 """What is told when the lanes have ended, or is about them, or is a question that is waiting for its answer."""
 
@@ -84,10 +95,10 @@ class Table(dict[type, Route]):
 
     def __missing__(self, model: type) -> Route:
         in_lanes: list[Lane] = [] if issubclass(model, _NOT_FOR_LANES) else self._lanes
-        by_lane = [(lane, _steps(self._root, model, [lane])) for lane in in_lanes]
+        by_lane = [_lane_route(lane, _steps(self._root, model, [lane])) for lane in in_lanes]
         inline = _steps(self._root, model, [None] if in_lanes else [None, *self._lanes])
-        # Every lane gets Restarted: deltas before it must not be merged with those after it.
-        route = Route(inline, tuple(entry for entry in by_lane if entry[1] or model is Restarted))
+        # Every lane is told of a beginning, whether it has somebody to call or not.
+        route = Route(inline, tuple(entry for entry in by_lane if entry.steps or model in BEGINNINGS))
         self[model] = route if any(route) else NOBODY
         return self[model]
 
@@ -109,6 +120,18 @@ def handlers_in(branch: Branch) -> Iterator[Handler]:
             yield from handlers_in(entry)
         else:
             yield entry.handler
+
+
+def _lane_route(lane: Lane, steps: tuple[Step, ...]) -> LaneRoute:
+    return LaneRoute(lane, steps, any(handler.joins_item for handler in _handlers_of(steps)))
+
+
+def _handlers_of(steps: tuple[Step, ...]) -> Iterator[Handler]:
+    for step in steps:
+        if isinstance(step, Chain):
+            yield from _handlers_of(step.steps)
+        else:
+            yield step
 
 
 def _steps(branch: Branch, model: type, lanes: Sequence[Lane | None]) -> tuple[Step, ...]:

@@ -175,6 +175,8 @@ async def test_what_makes_no_sense_is_refused() -> None:
         Dispatcher().on_arguments(print)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="no option 'item_type'"):
         Dispatcher().on_arguments("f", item_type="x")  # type: ignore[call-arg]
+    with pytest.raises(UsageError, match="all deltas, and this lane may drop some"):
+        Dispatcher().on_arguments("f", lane=Lane(when_full="drop"))
 
 
 def test_explain_names_the_function_and_the_path() -> None:

@@ -160,6 +160,32 @@ async def test_a_cancellation_of_what_a_handler_waited_for_is_a_failure_like_any
     assert [failure.error for failure in failures] == [caught.value]
 
 
+async def test_so_it_is_in_a_task_that_was_cancelled_before_and_lived_on(dispatcher: Dispatcher) -> None:
+    failures: list[HandlerFailed] = []
+
+    @dispatcher.on(TEXT, on_error="log")
+    async def wait_in_vain(event: OutputTextDelta) -> None:
+        future = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(future.cancel)
+        await future
+
+    dispatcher.on_error(failures.append)
+
+    async def clean_up() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            async with StreamRun(ScriptedSource(*HELLO)) as run:
+                return (await run.dispatch(dispatcher)).output_text
+        raise AssertionError
+
+    cleaning = asyncio.create_task(clean_up())
+    await asyncio.sleep(0)
+    cleaning.cancel()
+    assert await cleaning == "Hello"
+    assert {type(failure.error) for failure in failures} == {HandlerCancelled}
+
+
 async def test_a_cancellation_of_the_run_is_none_of_the_handlers_failures(dispatcher: Dispatcher) -> None:
     failures: list[HandlerFailed] = []
     entered = asyncio.Event()
@@ -240,6 +266,18 @@ class Blocking:
     async def without_an_await(self, event: object) -> None:
         self.block()
 
+    def and_raises(self, event: object) -> None:
+        self.block()
+        raise Oops
+
+    async def and_raises_before_its_first_await(self, event: object) -> None:
+        self.block()
+        raise Oops
+
+    def and_returns_a_future(self, event: object) -> Any:
+        self.block()
+        return asyncio.ensure_future(asyncio.sleep(0))
+
     async def and_then_raises(self, event: object) -> None:
         await asyncio.sleep(0)
         self.block()
@@ -269,6 +307,17 @@ async def test_a_handler_that_blocks_the_loop_is_reported_once(
     assert told == [HandlerBlocked(handler=handler, event=events[0], seconds=LONG)]
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert warnings == [f"the handler {handler} kept the event loop busy for {LONG:.3f} s"]
+
+
+async def test_each_handler_that_blocks_is_reported_also_of_the_same_name(dispatcher: Dispatcher, clock: Clock) -> None:
+    told: list[object] = []
+    for _ in range(2):
+        dispatcher.on(TEXT)(Blocking(clock).at_once)
+    dispatcher.on(HandlerBlocked)(told.append)
+    deliveries = patient(dispatcher)
+    await deliveries.deliver(delta("a"))
+    await deliveries.drain()
+    assert len(told) == 2
 
 
 class Waiting:

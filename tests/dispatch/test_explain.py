@@ -5,7 +5,7 @@ from textwrap import dedent
 
 import pytest
 
-from streamkit import Completed, Disconnected, Dispatcher, Failed, Run, StreamHandler, UsageError, on
+from streamkit import Completed, Disconnected, Dispatcher, Failed, Restarted, Run, StreamHandler, UsageError, on
 from streamkit.dispatch import CallNext, Lane
 from streamkit.events import (
     ContentPartDone,
@@ -148,6 +148,7 @@ def test_what_is_wrong_with_the_lanes_is_told_as_by_a_run() -> None:
         ("response.reasoning_summary_text.delta", {"item_type": "message"}, "type 'reasoning', "),
         ("response.mcp_call.failed", {"tool": "x", "item_type": "function_call"}, "type 'mcp_call', "),
         ("response.web_search_call.searching", {"tool": "x"}, "type 'web_search_call', "),
+        (OutputItemDone, {"tool": "x", "item_type": "message"}, "never fits"),
     ],
 )
 def test_a_filter_that_no_event_can_pass_is_warned_of(
@@ -169,6 +170,7 @@ def test_a_filter_that_no_event_can_pass_is_warned_of(
         ("response.custom_tool_call_input.done", {"tool": "x"}),
         ("response.mcp_call.failed", {"tool": "x", "item_type": "mcp_call"}),
         (OutputItemDone, {"item_type": "vendor:item"}),
+        (OutputItemDone, {"item_type": "mcp_call", "tool": "x"}),
         (ItemEvent, {"tool": "x"}),
         (ToolProgressEvent, {"item_type": "web_search_call"}),
         (Event, {"item_type": "mcp_call"}),
@@ -186,8 +188,26 @@ def test_a_lane_that_has_ended_before_its_handler_is_called_is_warned_of() -> No
     dispatcher.on(Completed, lane=Lane(name="late"))(store)
     dispatcher.on(Event, Completed, lane=Lane(name="in time"))(store)
     assert dispatcher.explain().warnings == (
-        f"lane 'late' has no effect for {__name__}.store: the lanes have ended before on_completed",
+        f"lane 'late' has no effect for {__name__}.store: on_completed is told outside of lanes",
     )
+
+
+def test_a_key_that_no_event_has_is_warned_of() -> None:
+    dispatcher = Dispatcher()
+    dispatcher.on(ItemEvent, lane=Lane(name="odd", concurrency=2, key="itemid"))(store)
+    dispatcher.on(ItemEvent, lane=Lane(concurrency=2, key="content_index"))(store)
+    dispatcher.on(Event, Restarted, lane=Lane(concurrency=2, key="item_id"))(store)
+    assert dispatcher.explain().warnings == (
+        f"key='itemid' of lane 'odd' has no effect for {__name__}.store: ItemEvent has no such field",
+    )
+
+
+def test_lanes_without_a_handler_are_not_shown() -> None:
+    dispatcher = Dispatcher()
+    dispatcher.on_created(count)
+    dispatcher.on_restarted(count)
+    dispatcher.on("response.output_text.delta", lane=Lane(name="texts"))(store)
+    assert str(dispatcher.explain()).count("lane 'texts': ") == 2, "its settings, and what it is called for"
 
 
 def test_middleware_around_no_handler_of_an_event_is_warned_of() -> None:

@@ -118,6 +118,7 @@ WRONG: dict[str, Callable[[Dispatcher], object]] = {
     "is no path": lambda dispatcher: dispatcher.on_partial(Recipe, path="steps["),
     "has no option 'where'": lambda dispatcher: dispatcher.on_partial(Recipe, **_options(where=print)),
     "lane must be a Lane": lambda dispatcher: dispatcher.on_partial(Recipe, **_options(lane=1)),
+    "all deltas, and this lane": lambda d: d.on_partial(Recipe, **_options(lane=Lane(when_full="drop"))),
     "additionalProperties": lambda dispatcher: dispatcher.on_partial(dict[str, int]),
     "must take": lambda dispatcher: dispatcher.on_partial(Recipe, path="steps")(_options),
 }

@@ -6,8 +6,16 @@ import pytest
 
 from streamkit import Closed, Completed, Dispatcher, HandlerFailed, Lane, UsageError
 from streamkit.dispatch.handler import Handler
-from streamkit.dispatch.table import NOBODY, Chain, Step, handlers_in
-from streamkit.events import DeltaEvent, Event, OutputTextDelta, RefusalDelta, ResponseCompleted
+from streamkit.dispatch.table import NOBODY, Chain, LaneRoute, Step, handlers_in
+from streamkit.events import (
+    DeltaEvent,
+    Event,
+    ItemEvent,
+    OutputTextDelta,
+    RefusalDelta,
+    ResponseCompleted,
+    ResponseCreated,
+)
 from streamkit.outcome import EventsDropped, HandlerBlocked, Notice, Opened, Outcome, Restarted
 from tests.dispatch.support import TEXT
 
@@ -59,7 +67,7 @@ def test_handlers_with_a_lane_are_apart_from_those_inline(dispatcher: Dispatcher
     dispatcher.on(TEXT, lane=Lane(name="slow"))(named("third"))
     route = dispatcher.table()[OutputTextDelta]
     assert names(route.inline) == ["inline"]
-    assert [(lane, names(steps)) for lane, steps in route.lanes] == [(slow, ["first", "third"]), (audit, ["second"])]
+    assert [(lane, names(steps)) for lane, steps, _ in route.lanes] == [(slow, ["first", "third"]), (audit, ["second"])]
 
 
 def test_middleware_makes_chains_of_what_is_inside(dispatcher: Dispatcher) -> None:
@@ -88,10 +96,27 @@ def test_what_is_told_about_lanes_or_after_them_is_told_inline(dispatcher: Dispa
     assert len(route.lanes) == (model not in INLINE)
 
 
-def test_restarted_reaches_every_lane_so_that_nothing_is_merged_across_it(dispatcher: Dispatcher) -> None:
+@pytest.mark.parametrize("model", [Restarted, ResponseCreated])
+def test_every_lane_is_told_of_a_beginning_so_that_nothing_is_merged_across_it(
+    dispatcher: Dispatcher, model: type[Any]
+) -> None:
     lane = Lane(when_full="merge")
     dispatcher.on(TEXT, lane=lane)(print)
-    assert dispatcher.table()[Restarted].lanes == ((lane, ()),)
+    assert dispatcher.table()[model].lanes == (LaneRoute(lane, (), joins_item=False),)
+
+
+@pytest.mark.parametrize("options", [{"tool": "search"}, {"item_type": "mcp_call"}, {"where": bool}, {}])
+def test_a_lane_joins_events_with_their_items_where_a_handler_asks(
+    dispatcher: Dispatcher, options: dict[str, Any]
+) -> None:
+    included = Dispatcher()
+    included.middleware(through)
+    lane = Lane()
+    included.on(ItemEvent, lane=lane, **options)(print)
+    dispatcher.on(ItemEvent, lane=lane)(print)
+    dispatcher.include(included)
+    (route,) = dispatcher.table()[OutputTextDelta].lanes
+    assert route.joins_item == ("tool" in options or "item_type" in options)
 
 
 def test_lanes_of_one_name_must_be_set_alike_wherever_they_are(dispatcher: Dispatcher) -> None:
