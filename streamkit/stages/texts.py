@@ -200,8 +200,9 @@ def _item_texts(item: OutputItem) -> Iterator[tuple[Channel, Path, str]]:
     if isinstance(item, UnknownItem):
         yield "text", (), _strings(item.model_extra)
     elif isinstance(item, Message | Reasoning):
-        for listed in ("content", "summary"):
-            parts: list[ContentPart] = getattr(item, listed, [])
+        # What is called so in another item is a field without a model, of whatever shape.
+        for listed in ("content", "summary") if isinstance(item, Reasoning) else ("content",):
+            parts: list[ContentPart] = getattr(item, listed)
             for index, part in enumerate(parts):
                 yield _part_text(part, (listed, index))
     elif item.type == "shell_call":

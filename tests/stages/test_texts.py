@@ -71,6 +71,13 @@ def test_what_belonged_to_the_text_goes_with_it() -> None:
         assert "old" not in with_texts(event, [(text, "new")]).model_dump_json()
 
 
+@pytest.mark.parametrize("summary", [None, [{"type": "summary_text", "text": "x"}], "x"])
+def test_a_field_that_only_other_items_have_may_hold_anything(summary: object) -> None:
+    item = {"type": "message", "id": "msg_1", "content": [{"type": "output_text", "text": "Hello"}], "summary": summary}
+    event = ev.OutputItemDone.model_validate({"item": item, "output_index": 0})
+    assert [text.text for text in texts_of(event)] == ["Hello"]
+
+
 def test_an_event_keeps_its_number_and_its_place() -> None:
     event = ev.OutputTextDelta(delta="old", output_index=3, content_index=1, sequence_number=7)
     (text,) = texts_of(event)
