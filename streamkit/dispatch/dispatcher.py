@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeGuard, TypeVar, Unpack, cast, overload
 
+from streamkit.context import Run
 from streamkit.dispatch.arguments import ArgumentsChange, ArgumentsOptions
 from streamkit.dispatch.explain import Explanation, explanation_of
 from streamkit.dispatch.handler import AnyFunction, Handler, Policy, once_per_run
@@ -14,8 +15,9 @@ from streamkit.dispatch.options import ErrorPolicy, policy_for
 from streamkit.dispatch.partials import PartialOptions, select_partial
 from streamkit.dispatch.selection import Selection
 from streamkit.dispatch.stream_handler import StreamHandler
-from streamkit.dispatch.table import Branch, Middleware, Registration, Table
+from streamkit.dispatch.table import Branch, CallNext, Middleware, Registration, Table
 from streamkit.errors import UsageError
+from streamkit.events import Event
 from streamkit.ledger import ToolCall
 from streamkit.outcome import Disconnected, Failed, HandlerFailed, Outcome, Reconnecting, Restarted
 from streamkit.partial_model import PartialModel
@@ -25,7 +27,7 @@ from streamkit.verdict import Moderated
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
 
-M = TypeVar("M", bound=Callable[..., Awaitable[None]])
+W = TypeVar("W", bound=Awaitable[None])
 F = TypeVar("F", bound=AnyFunction)
 
 
@@ -157,7 +159,9 @@ class Dispatcher(Generic[State]):
         """
         return Decorator(self._register, select_partial(type_, path, options))
 
-    def middleware(self, function: M) -> M:
+    def middleware(
+        self, function: Callable[[Event, Run[State], CallNext], W]
+    ) -> Callable[[Event, Run[State], CallNext], W]:
         """Register an ``async`` function ``(event, run, call_next)`` to stand around the handlers of this dispatcher.
 
         It is called for each event that one of them is registered for, and passes it on with

@@ -152,6 +152,21 @@ class Chat:
 chats = Dispatcher[Chat]()
 
 
+async def around_whatever_state(event: Event, run: Run[object], call_next: CallNext) -> None:
+    await call_next(event)
+
+
+dispatcher.middleware(around_whatever_state)
+chats.middleware(around_whatever_state)
+
+
+class Around:
+    async def __call__(self, event: Event, run: Run[Chat], call_next: CallNext) -> None: ...
+
+
+chats.middleware(Around())
+
+
 @chats.on("response.output_text.delta")
 async def with_its_state(event: OutputTextDelta, run: Run[Chat]) -> None:
     assert_type(run.state, Chat)

@@ -11,6 +11,7 @@ Every comment that expects an error is itself an error where the checker finds n
 from typing import assert_never
 
 from streamkit import (  # type: ignore[attr-defined]
+    CallNext,
     Client,
     Clint,  # pyright: ignore[reportAttributeAccessIssue]
     Completed,
@@ -84,8 +85,12 @@ dispatcher.on("response.output_text.delta", where=lambda: True)  # type: ignore[
 Lane(when_full="burst")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+@dispatcher.middleware  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+async def without_the_rest(event: Event, run: Run) -> None: ...
+
+
 @dispatcher.middleware  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
-async def without_the_rest(event: Event, run: Run) -> str:
+async def with_a_result(event: Event, run: Run, call_next: CallNext) -> str:
     return "no"
 
 
@@ -98,6 +103,10 @@ chats = Dispatcher[Chat]()
 
 @chats.on("response.created")  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
 async def another_state(event: ResponseCreated, run: Run[int]) -> None: ...
+
+
+@chats.middleware  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+async def around_another_state(event: Event, run: Run[int], call_next: CallNext) -> None: ...
 
 
 @dispatcher.on("response.created")  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
