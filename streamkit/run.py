@@ -221,6 +221,7 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
 
     def include(self, *handlers: Handlers[State_co]) -> None:
         """Add dispatchers, ``StreamHandler`` objects and marked functions for this run alone, at any time."""
+        self._ensure_tells()
         self._change(lambda own: own.include(*handlers))
 
     def off(self, function: AnyFunction) -> None:
@@ -254,11 +255,13 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         Raises:
             UnfinishedResponse: the response did not complete; the subclass says how it ended.
             InvalidOutput: the answer does not fit the ``text_format``.
-            UsageError: the run is not entered, or dispatches already.
+            UsageError: the run is not entered, or dispatches already; or it had ended before, so that no handler was
+                called.
             Exception: whatever a handler raised, unchanged; the run is over then.
             ExceptionGroup: handlers in several lanes failed at the same time.
         """
         self._ensure_entered()
+        are_late = bool(handlers) and not self._last_steps
         if self._dispatched is not None and self._stream.ending is None:
             raise UsageError("the run is dispatching already: give all handlers to one dispatch, or use run.on(...)")
         self._use_handlers(handlers)
@@ -269,8 +272,11 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         except BaseException as error:
             await within(context, self._abandon(error))
             raise
+        response = finished(outcome)
+        if are_late:
+            self._ensure_tells()
         # What concludes the run has made it of this class.
-        return cast("Response_co", finished(outcome))
+        return cast("Response_co", response)
 
     def __aiter__(self) -> EventIterator[Event]:
         return EventIterator(self._supply, (Event,), {})
@@ -352,6 +358,10 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
         if not self._entered and self._stream.ending is None:
             raise UsageError("enter the run first: async with client.stream(...) as run")
 
+    def _ensure_tells(self) -> None:
+        if not self._last_steps:
+            raise UsageError("the run has ended, and no handler is called any more: give handlers before that")
+
     async def _to_end(self, context: Context) -> Outcome:
         await self._driver.to_end(context)
         return await self._ended()
@@ -365,6 +375,7 @@ class StreamRun(Run[State_co], Generic[State_co, Response_co]):
 
     def _registrar(self, registrar_of: Callable[[Dispatcher[Any]], Registrar[Any]]) -> Registrar[State_co]:
         def register(function: AnyFunction, selection: Selection) -> None:
+            self._ensure_tells()
             self._change(lambda own: registrar_of(own).register(function, selection))
 
         return Registrar(register)

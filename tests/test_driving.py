@@ -405,7 +405,21 @@ async def test_a_run_that_is_not_entered_may_be_entered_after_all() -> None:
     async with run:
         assert (await run.dispatch(Dispatcher())).output_text == "Hello"
     async with run:
-        assert (await run.dispatch(Dispatcher())).output_text == "Hello"
+        assert (await run.dispatch()).output_text == "Hello"
+
+
+async def test_handlers_that_come_when_the_run_has_ended_are_refused_and_not_forgotten() -> None:
+    async with StreamRun(ScriptedSource(*HELLO)) as run:
+        async for _ in run:
+            pass
+        with pytest.raises(UsageError, match="the run has ended"):
+            await run.dispatch(Dispatcher())
+        for give in (run.on(Event), run.once(Event)):
+            with pytest.raises(UsageError, match="the run has ended"):
+                give(print)
+        with pytest.raises(UsageError, match="the run has ended"):
+            run.include(Dispatcher())
+        assert (await run.dispatch()).output_text == "Hello"
 
 
 async def test_handlers_that_are_slow_use_up_the_total_although_bytes_are_at_hand() -> None:
