@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
+from inspect import signature
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 from weakref import WeakSet
@@ -19,6 +20,7 @@ from streamkit.clocks import Timeouts
 from streamkit.codec import decode, decode_strictly
 from streamkit.context import ApiName
 from streamkit.cursor import Cursor, Retry
+from streamkit.dispatch.names import did_you_mean
 from streamkit.dispatch.on import State
 from streamkit.errors import UsageError
 from streamkit.ledger import ToolCall
@@ -152,9 +154,10 @@ class Client:
 
         Raises:
             UsageError: there is no API key for a server that is not on this machine, the client is closed, or the
-                request cannot be written as JSON, or has no counterpart in a chat; or the answer cannot be of the
-                ``text_format``, or a function be a tool.
+                request cannot be written as JSON, has no counterpart in a chat, or names a parameter that looks like
+                one of these, misspelt; or the answer cannot be of the ``text_format``, or a function be a tool.
         """
+        _ensure_no_slip(request)
         chosen, output, toolbox = api_named(api), _output_of(text_format), Toolbox(tools)
         asked = with_format(toolbox.into(request), output)
         server = self._api(extra_headers, timeouts)
@@ -225,6 +228,7 @@ class Client:
         """
         if not response_id or response_id in {".", ".."} or "/" in response_id:
             raise UsageError(f"{response_id!r} is no response id")
+        _ensure_no_slip(request)
         api = self._api(extra_headers, timeouts)
         asked = partial(_asked, "GET", api, f"responses/{response_id}")
         output, toolbox = _output_of(text_format), Toolbox(tools)
@@ -281,6 +285,7 @@ class Client:
         Raises:
             UsageError: the recording cannot be read, or another request was recorded.
         """
+        _ensure_no_slip(request)
         cassette = Cassette(path, speed=speed)
         chosen = api_at(cassette.url) if api is None else api_named(api)
         output = _output_of(text_format)
@@ -488,6 +493,19 @@ def _host_of(base_url: str) -> str:
 
 def _is_local(host: str) -> bool:
     return host in {"localhost", "::1"} or host.startswith("127.") or host.endswith(".localhost")
+
+
+def _ensure_no_slip(request: Mapping[str, object]) -> None:
+    """Raise ``UsageError`` where a parameter is nearly one of this package, which the server would know nothing of."""
+    for name in request:
+        if hint := _slip(name):
+            raise UsageError(f"{name!r} is no parameter of streamkit, and would be sent to the server{hint}")
+
+
+@lru_cache
+def _slip(name: str) -> str:
+    own = [one.name for one in signature(Client.stream).parameters.values() if one.kind is one.KEYWORD_ONLY]
+    return "" if name in own else did_you_mean(name, own, cutoff=0.85)
 
 
 def _output_of(text_format: TypeForm[Parsed] | None) -> OutputType[Parsed] | None:

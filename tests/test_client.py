@@ -1,5 +1,8 @@
 """The client: what it refuses before anything is sent, and what closing it means."""
 
+from functools import partial
+from typing import Any
+
 import aiohttp
 import pytest
 
@@ -34,6 +37,21 @@ async def test_a_session_that_its_owner_closes_is_no_connection() -> None:
     assert "Session is closed" in str(outcome.error)
     with pytest.raises(UsageError, match="is closed"):
         client.stream(model="m")
+
+
+@pytest.mark.parametrize("name", ["stage", "timeout", "sate", "tool", "max_round", "text_formats"])
+async def test_a_parameter_that_is_misspelt_is_not_sent_to_the_server(name: str) -> None:
+    async with Client(base_url=NOWHERE) as client:
+        for ask in (client.stream, partial(client.resume, "resp_1"), partial(client.replay, "nothing.sse")):
+            with pytest.raises(UsageError, match=f"{name!r} is no parameter of streamkit, .*did you mean"):
+                ask(**{name: None})
+
+
+async def test_parameters_of_the_server_are() -> None:
+    request: dict[str, Any] = {"store": False, "parallel_tool_calls": True, "max_tool_calls": 3, "vendor_option": 1}
+    async with LocalServer() as server, Client(base_url=server.url) as client:
+        await client.run(model="m", input="Hi", **request)
+    assert server.requests[0].body.items() >= request.items()
 
 
 @pytest.mark.parametrize("response_id", ["", ".", "..", "../models", "a/b"])
