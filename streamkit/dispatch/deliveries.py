@@ -291,7 +291,9 @@ class Deliveries:
             if await self._is_forgiven(error, failed.name, failed, subject):
                 return
         except (Exception, asyncio.CancelledError) as other:  # noqa: BLE001 - it takes the place of the first
-            error = self._failure(other, f"of errors, asked about {failed.name},")
+            first, error = error, self._failure(other, f"of errors, asked about {failed.name},")
+            if error is not first:
+                error.add_note(f"raised when asked about {first!r} of the handler {failed.name}")
         self._told = (*self._told[1 - REMEMBERED_FAILURES :], error)
         raise error
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, fields
 from inspect import iscoroutinefunction
+from typing import cast
 
 from streamkit.backlog import WhenFull
 from streamkit.errors import UsageError
@@ -48,8 +49,9 @@ class Lane:
                 raise UsageError(f"Lane.{field} must be at least 1, not {value!r}")
         if self.when_full not in ("wait", "merge", "drop"):
             raise UsageError(f"Lane.when_full must be 'wait', 'merge' or 'drop', not {self.when_full!r}")
-        if self.drain_timeout is not None and not self.drain_timeout > 0:
-            raise UsageError(f"Lane.drain_timeout must be above zero, or None for no limit, not {self.drain_timeout!r}")
+        timeout = cast("object", self.drain_timeout)
+        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+            raise UsageError(f"Lane.drain_timeout must be above zero, or None for no limit, not {timeout!r}")
         if self.concurrency > 1 and self.key is None:
             raise UsageError("a Lane with concurrency needs a key that says what must stay in order: key='item_id'")
 

@@ -47,7 +47,7 @@ class Decorator(Generic[E, State]):
     takes just an ``E`` from then on; so name several events in one ``on(...)`` instead of decorating twice.
 
     Raises:
-        UsageError: the function's signature is another.
+        UsageError: the function's signature is another, or it is given no function, or options besides.
     """
 
     def __init__(self, sink: Sink, selection: Selection) -> None:
@@ -62,7 +62,11 @@ class Decorator(Generic[E, State]):
     def __call__(self, function: Callable[[Owner, E], R]) -> Callable[[Owner, E], R]: ...
     @overload
     def __call__(self, function: Callable[[Owner, E, Run[State]], R]) -> Callable[[Owner, E, Run[State]], R]: ...
-    def __call__(self, function: AnyFunction) -> AnyFunction:
+    def __call__(self, function: AnyFunction | None = None, **options: object) -> AnyFunction:
+        if function is None or options:
+            raise UsageError(
+                "a decorator such as @on_completed is written without (): on(Completed, ...) takes options"
+            )
         self._sink(function, self._selection)
         return function
 

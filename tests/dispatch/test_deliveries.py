@@ -204,6 +204,20 @@ async def test_a_cancellation_of_the_run_is_none_of_the_handlers_failures(dispat
     assert failures == []
 
 
+async def test_the_error_of_an_error_handler_says_what_it_was_asked_about(dispatcher: Dispatcher) -> None:
+    async def fragile(event: OutputTextDelta) -> None:
+        raise Oops("first")
+
+    dispatcher.on(TEXT)(fragile)
+    dispatcher.on_error(failing(second := ValueError("second")))
+    with pytest.raises(ValueError, match="second") as caught:
+        await send(dispatcher, delta("a"))
+    assert caught.value is second
+    (note,) = second.__notes__
+    assert "Oops('first') of the handler" in note
+    assert "fragile" in note
+
+
 @pytest.mark.parametrize("lane", [None, Lane()], ids=["inline", "lane"])
 async def test_an_error_handler_that_is_cancelled_by_what_it_waits_for_has_failed(
     dispatcher: Dispatcher, lane: Lane | None

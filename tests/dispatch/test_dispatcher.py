@@ -515,6 +515,12 @@ async def test_a_failing_handler_ends_the_run(dispatcher: Dispatcher, calls: Cal
     assert source.closed_count == 1
 
 
+@pytest.mark.parametrize("misused", [lambda d: d.on_completed(), lambda d: d.on.any(lane=1), lambda d: d.on_error()])
+def test_a_decorator_without_a_function_says_how_it_is_written(dispatcher: Dispatcher, misused: Any) -> None:
+    with pytest.raises(UsageError, match=r"is written without \(\)"):
+        misused(dispatcher)
+
+
 async def test_a_run_keeps_its_handlers_when_others_are_added_to_it_alone(dispatcher: Dispatcher) -> None:
     late: list[object] = []
     async with StreamRun(ScriptedSource(*HELLO)) as run:

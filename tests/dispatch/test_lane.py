@@ -22,6 +22,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unhashable way": ({"when_full": []}, "when_full must be"),
     "no time": ({"drain_timeout": 0}, "drain_timeout must be above zero, or None"),
     "no number": ({"drain_timeout": float("nan")}, "drain_timeout must be above zero"),
+    "number as text": ({"drain_timeout": "5"}, "drain_timeout must be above zero, or None for no limit, not '5'"),
     "no key": ({"concurrency": 2}, "needs a key"),
     "odd key": ({"key": 5}, "key must be a name or a function"),
 }
