@@ -22,8 +22,9 @@ class Passage(ABC):
     def feed(self, event: Event) -> Iterable[Event | Notice]:
         """Take the next event and return what may pass now, in order.
 
-        An exception ends the run, like one of a handler. Where a terminal event passes, the run ends: if it is not the
-        server's own, the connection is closed and what the server still sends is not read.
+        An exception ends the run, like one of a handler; so does a ``UsageError`` where something else is returned than
+        an iterable of events and notices. Both name the stage. Where a terminal event passes, the run ends: if it is
+        not the server's own, the connection is closed and what the server still sends is not read.
         """
 
     def release(self) -> Iterable[Event | Notice]:
@@ -81,7 +82,7 @@ class Stage(ABC):
 
     @abstractmethod
     def open(self, run: Run[object], wake: Callable[[], None]) -> Passage:
-        """Return the passage for a run.
+        """Return the passage for a run, at once: of all that a stage does, only ``aclose`` is ``async``.
 
         Args:
             run: the run as handlers see it.

@@ -1,9 +1,11 @@
 """The events of one response as they leave its stages, which may have held, changed, split, added or dropped some."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from inspect import isawaitable, iscoroutine
+from types import GeneratorType
 
 from streamkit import ending
 from streamkit.accumulator import Accumulator
@@ -16,6 +18,9 @@ from streamkit.response import ErrorDetail
 from streamkit.stage import Passage, Stage
 from streamkit.stats import RunStats
 from streamkit.stream import EventStream
+
+_WHOLE = frozenset({list, tuple})
+"""What passages return as a rule; it is passed on as it is, for this is asked for each event."""
 
 
 class StagedStream:
@@ -36,7 +41,7 @@ class StagedStream:
         self._run = run
         self._pipe = _Pipe()
         self._unopened = list(stages)
-        self._retired: list[Passage] = []
+        self._retired: list[_Post] = []
         self._reported: ErrorDetail | None = None
         self._is_cut_short = False
         self._is_filling = False
@@ -63,6 +68,7 @@ class StagedStream:
         """Return the next of what has passed, folded into the response; ``None`` where a call of ``fill`` is needed.
 
         Raises:
+            UsageError: a stage returned something else than events and notices.
             Exception: what a stage raised.
         """
         while self.ending is None:
@@ -76,7 +82,7 @@ class StagedStream:
         """Wait for what may lead to more events: the next step of upstream, or the word of a stage.
 
         Raises:
-            UsageError: another task is driving the stream.
+            UsageError: another task is driving the stream, or a stage opened something else than a passage.
             Exception: what a stage raised while it was opened or closed.
         """
         self.ensure_free()
@@ -102,11 +108,12 @@ class StagedStream:
         """Close the source and all stages, each even if another fails; call it again where it was cancelled.
 
         Raises:
+            UsageError: a passage's ``aclose`` cannot be awaited.
             Exception: what a stage raised.
         """
         async with AsyncExitStack() as stack:
-            for passage in (*self._retired, *self._pipe.passages):
-                stack.push_async_callback(passage.aclose)
+            for post in (*self._retired, *self._pipe.posts):
+                stack.push_async_callback(post.aclose)
             stack.push_async_callback(self._upstream.close)
             await self._alternation.stop()
             if self._is_cut_short:
@@ -177,18 +184,18 @@ class StagedStream:
 
     def _begin_anew(self) -> None:
         self.accumulator = Accumulator()
-        self._retired += self._pipe.passages
+        self._retired += self._pipe.posts
         self._pipe = _Pipe()
         self._unopened = list(self._stages)
 
     async def _prepare(self) -> None:
         """Close the passages of a response that is not continued, and open those of the one that is."""
         async with AsyncExitStack() as stack:
-            for passage in self._retired:
-                stack.push_async_callback(passage.aclose)
+            for post in self._retired:
+                stack.push_async_callback(post.aclose)
         self._retired = []
         while self._unopened:
-            self._pipe.append(self._unopened[0].open(self._run, self._call))
+            self._pipe.append(_Post(self._unopened[0], self._run, self._call))
             del self._unopened[0]
 
     async def _wait(self) -> None:
@@ -214,17 +221,115 @@ class StagedStream:
         self._alternation.call()
 
 
-class _Pipe:
-    """Passages one behind the other.
+class _Post:
+    """A passage, opened for a run, under the name of its stage: by that name it is called to account.
 
     Attributes:
-        passages: the first of them hears what comes from the source.
+        passage: the passage.
+    """
+
+    def __init__(self, stage: Stage, run: Run[object], wake: Callable[[], None]) -> None:
+        self._name = f"{type(stage).__module__}.{type(stage).__qualname__}"
+        try:
+            opened = stage.open(run, wake)
+        except Exception as error:
+            self._note(error, "in open")
+            raise
+        self.passage = self._checked(opened)
+
+    def ask(self, hook: Callable[..., Iterable[object]], event: Event | None = None) -> Iterable[object]:
+        """Return all that a method of the passage returns.
+
+        Raises:
+            UsageError: it returned no iterable of events.
+            Exception: what it raised, with a note that names the stage.
+        """
+        try:
+            returned = hook() if event is None else hook(event)
+            if type(returned) in _WHOLE:
+                return returned
+            if _is_iterable(returned):
+                # Now, and not when it is passed on: what is raised meanwhile is raised by this stage.
+                return list(returned)
+        except Exception as error:
+            self._note(error, f"in {_name(hook)}" if event is None else f"for {event.type}")
+            raise
+        rule = f"{_name(hook)} must return an iterable of events, such as [event] or ()"
+        raise self._misuse(_kind(returned), rule)
+
+    def notice(self, returned: object) -> Notice:
+        """Return a notice that was among the events which the passage returned.
+
+        Raises:
+            UsageError: it is none.
+        """
+        if not isinstance(returned, Notice):
+            raise self._misuse(f"{_kind(returned)} among its events", "a passage may return events and notices only")
+        return returned
+
+    async def aclose(self) -> None:
+        """Close the passage.
+
+        Raises:
+            UsageError: its ``aclose`` cannot be awaited.
+            Exception: what it raised, with a note that names the stage.
+        """
+        try:
+            closing = self.passage.aclose()
+            if isawaitable(closing):
+                await closing
+                return
+        except Exception as error:
+            self._note(error, "in aclose")
+            raise
+        raise self._misuse(_kind(closing), "aclose must be an async function")
+
+    def _checked(self, opened: object) -> Passage:
+        if not isinstance(opened, Passage):
+            raise self._misuse(_kind(opened), "open must return a Passage")
+        for name in ("is_holding", "is_full"):
+            if callable(getattr(type(opened), name)):
+                # It would be true for ever, and the run would wait for ever.
+                raise self._misuse(_kind(opened), f"its {name} must be a @property")
+        return opened
+
+    def _misuse(self, what: str, rule: str) -> UsageError:
+        return UsageError(f"the stage {self._name} returned {what}: {rule}")
+
+    def _note(self, error: Exception, where: str) -> None:
+        error.add_note(f"raised by the stage {self._name} {where}")
+
+
+def _is_iterable(returned: object) -> bool:
+    """Tell whether something can be iterated for events; an event can, too, but gives the names of its fields."""
+    if type(returned) is GeneratorType:
+        return True
+    return isinstance(returned, Iterable) and not isinstance(returned, Event | Mapping | str | bytes)
+
+
+def _name(hook: object) -> str:
+    return str(getattr(hook, "__name__", hook))
+
+
+def _kind(returned: object) -> str:
+    if iscoroutine(returned):
+        # Nobody will await it, and Python would warn of that.
+        returned.close()
+        return "a coroutine, as an async function does"
+    return "None" if returned is None else type(returned).__name__
+
+
+class _Pipe:
+    """Passages one behind the other, each at its post.
+
+    Attributes:
+        posts: the first of them hears what comes from the source.
         ready: what has left the last one.
         has_ended: a terminal event is on its way, or has left.
     """
 
     def __init__(self) -> None:
-        self.passages: list[Passage] = []
+        self.posts: list[_Post] = []
         self.ready: deque[Event | Notice] = deque()
         self.has_ended = False
         # For each passage whether it has heard the end, and for who stands behind the last.
@@ -233,43 +338,37 @@ class _Pipe:
     @property
     def is_holding(self) -> bool:
         """Whether something is held that will come without another event."""
-        for passage in self.passages:  # noqa: SIM110 - asked once a read; a generator takes twice as long
-            if passage.is_holding:
+        for post in self.posts:  # noqa: SIM110 - asked once a read; a generator takes twice as long
+            if post.passage.is_holding:
                 return True
         return False
 
     @property
     def is_full(self) -> bool:
         """Whether a passage takes nothing more for now."""
-        for passage in self.passages:  # noqa: SIM110 - asked once an event
-            if passage.is_full:
+        for post in self.posts:  # noqa: SIM110 - asked once an event
+            if post.passage.is_full:
                 return True
         return False
 
-    def append(self, passage: Passage) -> None:
+    def append(self, post: _Post) -> None:
         """Put a passage behind the others."""
-        self.passages.append(passage)
+        self.posts.append(post)
         self._heard_end.append(False)
 
-    def push(self, delivery: Event | Notice, position: int = 0) -> None:
-        """Hand something to the passage at a position; notices pass all of them. What follows the end goes nowhere."""
-        if not isinstance(delivery, Event):
-            self.ready.append(delivery)
-            return
-        if self._heard_end[position]:
-            return
-        if delivery.type in TERMINAL_TYPES:
-            self._heard_end[position] = self.has_ended = True
-        if position == len(self.passages):
-            self.ready.append(delivery)
+    def push(self, delivery: Event | Notice) -> None:
+        """Hand something to the first passage; notices pass all of them. What follows the end goes nowhere."""
+        if isinstance(delivery, Event):
+            self._hand(delivery, 0)
         else:
-            self._push_all(self.passages[position].feed(delivery), position + 1)
+            self.ready.append(delivery)
 
     def release(self) -> None:
         """Ask the passages what may pass by now."""
         # From the end: what stands there was there first.
-        for position in reversed(range(len(self.passages))):
-            self._push_all(self.passages[position].release(), position + 1)
+        for position in reversed(range(len(self.posts))):
+            post = self.posts[position]
+            self._pass_on(post.ask(post.passage.release), position)
 
     def finish(self) -> bool:
         """Tell one passage after the other that nothing more comes; ``False`` where one must be waited for.
@@ -277,16 +376,32 @@ class _Pipe:
         What stands before a passage that has heard the end has no say any more.
         """
         last = max((position for position, heard in enumerate(self._heard_end) if heard), default=0)
-        for position, passage in enumerate(self.passages[last:], last):
+        for position, post in enumerate(self.posts[last:], last):
             if not self._heard_end[position]:
                 self._heard_end[position] = True
-                self._push_all(passage.finish(), position + 1)
+                self._pass_on(post.ask(post.passage.finish), position)
             if self.ready:
                 return True
-            if passage.is_holding:
+            if post.passage.is_holding:
                 return False
         return True
 
-    def _push_all(self, deliveries: Iterable[Event | Notice], position: int) -> None:
+    def _hand(self, event: Event, position: int) -> None:
+        """Hand an event to the passage at a position, or to who stands behind the last."""
+        if self._heard_end[position]:
+            return
+        if event.type in TERMINAL_TYPES:
+            self._heard_end[position] = self.has_ended = True
+        if position == len(self.posts):
+            self.ready.append(event)
+        else:
+            post = self.posts[position]
+            self._pass_on(post.ask(post.passage.feed, event), position)
+
+    def _pass_on(self, deliveries: Iterable[object], position: int) -> None:
+        """Hand what the passage at a position returned to the one behind it."""
         for delivery in deliveries:
-            self.push(delivery, position)
+            if isinstance(delivery, Event):
+                self._hand(delivery, position + 1)
+            else:
+                self.ready.append(self.posts[position].notice(delivery))

@@ -47,10 +47,14 @@ class View(ABC, Generic[T]):
 
 
 class TextStream(View[str]):
-    """The text of the answer, piece by piece; a text that the server sends only whole is one piece."""
+    """The text of the answer, piece by piece; a text that the server sends only whole is one piece.
+
+    Where a response begins anew, so does the text, and nothing says so between the pieces. To be told, ask for
+    ``run.events(OutputTextDelta, Restarted)``.
+    """
 
     def __init__(self, supply: Supply) -> None:
-        super().__init__(supply, OutputTextDelta, OutputTextDone, ResponseCompleted)
+        super().__init__(supply, OutputTextDelta, OutputTextDone, ResponseCompleted, Restarted)
         self._begun: set[tuple[int | None, int | None]] = set()
 
     def _made_of(self, event: Event | Restarted) -> Iterable[str]:
@@ -59,8 +63,8 @@ class TextStream(View[str]):
             return (event.delta,)
         if isinstance(event, OutputTextDone) and (event.output_index, event.content_index) not in self._begun:
             return (event.text,)
-        if isinstance(event, ResponseCompleted):
-            # Another response may follow in the same run.
+        if isinstance(event, ResponseCompleted | Restarted):
+            # Another response follows, or may follow in the same run.
             self._begun.clear()
         return ()
 
@@ -76,18 +80,22 @@ class FinishedItems:
         if isinstance(event, OutputItemDone) and event.item is not None:
             self._has_found = True
             return [event.item]
-        if not isinstance(event, ResponseCompleted):
+        if not isinstance(event, ResponseCompleted | Restarted):
             return []
-        # Another response may follow in the same run.
+        # Another response follows, or may follow in the same run.
         has_found, self._has_found = self._has_found, False
-        return [] if has_found else event.response.output
+        return [] if has_found or isinstance(event, Restarted) else event.response.output
 
 
 class ItemStream(View[OutputItem]):
-    """The output items of a response, each as soon as it is finished."""
+    """The output items of a response, each as soon as it is finished.
+
+    Where a response begins anew, its items follow those of the first attempt, and nothing says so between them. To be
+    told, ask for ``run.events(OutputItemDone, Restarted)``.
+    """
 
     def __init__(self, supply: Supply) -> None:
-        super().__init__(supply, OutputItemDone, ResponseCompleted)
+        super().__init__(supply, OutputItemDone, ResponseCompleted, Restarted)
         self._items = FinishedItems()
 
     def _made_of(self, event: Event | Restarted) -> Iterable[OutputItem]:
@@ -95,10 +103,14 @@ class ItemStream(View[OutputItem]):
 
 
 class ToolCallStream(View[FunctionCall | CustomToolCall]):
-    """The finished calls of functions and custom tools; answer each by its ``call_id`` in the next request."""
+    """The finished calls of functions and custom tools; answer each by its ``call_id`` in the next request.
+
+    Where a response begins anew, its calls follow those of the first attempt, which are to be answered no more, and
+    nothing says so between them. To be told, ask for ``run.events(OutputItemDone, Restarted)``.
+    """
 
     def __init__(self, supply: Supply) -> None:
-        super().__init__(supply, OutputItemDone, ResponseCompleted)
+        super().__init__(supply, OutputItemDone, ResponseCompleted, Restarted)
         self._items = FinishedItems()
 
     def _made_of(self, event: Event | Restarted) -> Iterable[FunctionCall | CustomToolCall]:

@@ -355,6 +355,141 @@ async def test_a_stage_can_end_the_response(behind: list[Stage]) -> None:
     assert source.closed_count == 1
 
 
+class Returns(Passage):
+    """Returns something from one of its methods, for whatever reason it is called."""
+
+    def __init__(self, hook: str, returned: Callable[[], Any]) -> None:
+        self.held: list[Event] = []
+        self.closed = 0
+        setattr(self, hook, Hook(hook, returned))
+
+    @property
+    def is_holding(self) -> bool:
+        return bool(self.held)
+
+    def feed(self, event: Event) -> Iterable[Event]:
+        return [event]
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+class Hook:
+    def __init__(self, name: str, returned: Callable[[], Any]) -> None:
+        self.__name__ = name
+        self._returned = returned
+
+    def __call__(self, *_: object) -> Any:
+        return self._returned()
+
+
+class Returning(Stage):
+    def __init__(self, hook: str, returned: Callable[[], Any]) -> None:
+        self._passage = Returns(hook, returned)
+        self._returned = returned if hook == "open" else lambda: self._passage
+
+    def open(self, run: object, wake: Wake) -> Passage:
+        wake()
+        passage: Passage = self._returned()
+        return passage
+
+
+async def forgotten(*_: object) -> Iterable[Event]:
+    return ()
+
+
+async def generated() -> Any:
+    yield BLOCKED
+
+
+NOT_EVENTS = [
+    (lambda: None, "None"),
+    (lambda: BLOCKED, "ResponseIncomplete"),
+    (lambda: MARK, "Reconnecting"),
+    (lambda: True, "bool"),
+    (lambda: "", "str"),
+    (lambda: b"", "bytes"),
+    (dict, "dict"),
+    (forgotten, "a coroutine, as an async function does"),
+    (generated, "async_generator"),
+]
+
+
+@pytest.mark.parametrize(("returned", "called"), NOT_EVENTS)
+@pytest.mark.parametrize("hook", ["feed", "release", "finish"])
+async def test_what_is_no_iterable_of_events_is_refused_by_the_name_of_its_stage(
+    hook: str, returned: Callable[[], Any], called: str
+) -> None:
+    source = ScriptedSource(*BEFORE_END)
+    stream = staged(source, Does(same), Returning(hook, returned))
+    complaint = f"the stage tests.test_staging.Returning returned {called}: {hook} must return an iterable of events"
+    with pytest.raises(UsageError, match=re.escape(complaint)) as raised:
+        await read(stream)
+    assert not hasattr(raised.value, "__notes__")
+    await cancelled(stream)
+    assert source.closed_count == source.opened_count
+
+
+@pytest.mark.parametrize(
+    ("returned", "called"), [([None], "None"), (["x"], "str"), ([[BLOCKED]], "list"), ([BLOCKED, {}], "dict")]
+)
+@pytest.mark.parametrize("hook", ["feed", "release", "finish"])
+@pytest.mark.parametrize("as_", [tuple, list, iter, deque])
+async def test_what_is_no_event_among_those_of_a_stage_is_refused(
+    as_: Any, hook: str, returned: list[Any], called: str
+) -> None:
+    stream = staged(ScriptedSource(*BEFORE_END), Returning(hook, lambda: as_(returned)), Does(same))
+    complaint = f"the stage tests.test_staging.Returning returned {called} among its events: "
+    with pytest.raises(UsageError, match=re.escape(complaint)):
+        await read(stream)
+    await cancelled(stream)
+
+
+@pytest.mark.parametrize("as_", [tuple, list, iter, deque, lambda events: (event for event in events)])
+async def test_a_stage_may_return_any_iterable_of_events_and_notices(as_: Any) -> None:
+    stages = [Does(lambda event: as_(marked(event))), Does(lambda event: as_([event]))]
+    names = await read(staged(ScriptedSource(*HELLO), *stages))
+    assert names == [*START, "Hel", "Reconnecting", "lo", "Reconnecting", "completed"]
+
+
+class UnmarkedFull(Returns):
+    def is_full(self) -> bool:  # type: ignore[override]  # the mistake that is meant
+        return False
+
+
+class UnmarkedHolding(Returns):
+    def is_holding(self) -> bool:  # type: ignore[override]  # the mistake that is meant
+        return False
+
+
+@pytest.mark.parametrize(
+    ("opened", "complaint"),
+    [
+        (lambda: None, "None: open must return a Passage"),
+        (lambda: Returns, "ABCMeta: open must return a Passage"),
+        (forgotten, "a coroutine, as an async function does: open must return a Passage"),
+        (lambda: UnmarkedFull("aclose", forgotten), "UnmarkedFull: its is_full must be a @property"),
+        (lambda: UnmarkedHolding("aclose", forgotten), "UnmarkedHolding: its is_holding must be a @property"),
+    ],
+)
+async def test_what_is_no_passage_is_refused_by_the_name_of_its_stage(
+    opened: Callable[[], Any], complaint: str
+) -> None:
+    source, first = ScriptedSource(*HELLO), Does(same)
+    stream = staged(source, first, Returning("open", opened))
+    with pytest.raises(UsageError, match=re.escape(f"the stage tests.test_staging.Returning returned {complaint}")):
+        await read(stream)
+    await cancelled(stream)
+    assert (source.opened_count, first.closed) == (0, 1)
+
+
+async def test_a_stage_that_closes_without_async_is_told_so() -> None:
+    source, first = ScriptedSource(*HELLO), Does(same)
+    with pytest.raises(UsageError, match=r"Returning returned None: aclose must be an async function"):
+        await read(staged(source, first, Returning("aclose", lambda: None)))
+    assert (source.closed_count, first.closed) == (1, 1)
+
+
 class Background:
     def __init__(self, error: Exception | None = None) -> None:
         self.cancelled: list[str] = []
@@ -520,15 +655,16 @@ async def test_only_one_task_at_a_time_waits(stages: list[Stage]) -> None:
     await cancelled(stream)
 
 
+def fail(*_: object) -> Any:
+    raise LookupError("broken")
+
+
 class Broken(Holds):
     """Raises in one of its methods."""
 
     def __init__(self, wake: Wake, method: str) -> None:
         super().__init__(wake, by_itself=True)
-        setattr(self, method, self.fail)
-
-    def fail(self, *_: object) -> Any:
-        raise LookupError("broken")
+        setattr(self, method, Hook(method, fail))
 
 
 class Breaking(Stage):
@@ -537,25 +673,42 @@ class Breaking(Stage):
 
     def open(self, run: object, wake: Wake) -> Passage:
         if self._method == "open":
-            raise LookupError("broken")
+            fail()
         return Broken(wake, self._method)
 
 
-@pytest.mark.parametrize("method", ["open", "feed", "release", "finish"])
-async def test_what_a_stage_raises_reaches_the_caller_and_all_is_closed(method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "where"),
+    [("open", "in open"), ("feed", "for response.created"), ("release", "in release"), ("finish", "in finish")],
+)
+async def test_what_a_stage_raises_reaches_the_caller_with_its_name_and_all_is_closed(method: str, where: str) -> None:
     source, first = ScriptedSource(*BEFORE_END, ConnectionLost("cut")), Does(same)
     stream = staged(source, first, Breaking(method))
-    with pytest.raises(LookupError, match="broken"):
+    with pytest.raises(LookupError, match="broken") as raised:
         await read(stream)
+    assert raised.value.__notes__ == [f"raised by the stage tests.test_staging.Breaking {where}"]
     await cancelled(stream)
     assert source.closed_count == source.opened_count
     assert first.closed == 1
 
 
+async def test_what_a_generator_raises_is_raised_by_its_stage_and_by_no_other() -> None:
+    def feed(event: Event) -> Iterable[Event]:
+        yield event
+        fail()
+
+    stream = staged(ScriptedSource(*HELLO), smooth(), Does(feed), Holding())
+    with pytest.raises(LookupError, match="broken") as raised:
+        await read(stream)
+    assert raised.value.__notes__ == ["raised by the stage tests.test_staging.Does for response.created"]
+    await cancelled(stream)
+
+
 async def test_a_stage_that_does_not_close_keeps_nothing_else_open() -> None:
     source, stages = ScriptedSource(*HELLO), [Does(same), Breaking("aclose"), Does(same), Breaking("aclose")]
-    with pytest.raises(LookupError, match="broken"):
+    with pytest.raises(LookupError, match="broken") as raised:
         await read(staged(source, *stages))
+    assert raised.value.__notes__ == ["raised by the stage tests.test_staging.Breaking in aclose"]
     assert source.closed_count == 1
     assert [stage.closed for stage in stages if isinstance(stage, Does)] == [1, 1]
 
@@ -654,6 +807,19 @@ async def test_a_run_with_stages_that_is_cancelled_at_any_suspension_ends_once_a
             break
     else:
         raise AssertionError("never ran to its end")
+
+
+@pytest.mark.parametrize(("returned", "called"), [(lambda: None, "None"), (lambda: BLOCKED, "ResponseIncomplete")])
+async def test_a_run_whose_stage_forgets_what_to_return_ends_with_a_usage_error(
+    returned: Callable[[], Any], called: str
+) -> None:
+    run = StreamRun(ScriptedSource(*HELLO), stages=[Returning("feed", returned)])
+    async with run:
+        with pytest.raises(UsageError, match=f"Returning returned {called}: feed must return"):
+            await run.dispatch()
+        outcome = await run.outcome()
+    assert isinstance(outcome, Cancelled)
+    assert isinstance(outcome.cause, UsageError)
 
 
 async def test_a_run_that_a_stage_blocks_ends_like_any_other() -> None:

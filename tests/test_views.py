@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from streamkit import Client, ResponseDisconnectedError, StreamRun
+from streamkit import Client, ResponseDisconnectedError, Retry, StreamRun
+from streamkit.errors import ConnectionLost
 from streamkit.items import FunctionCall, Message
 from streamkit.testing import LocalServer
 from tests.scripted import ADDED, BEFORE_END, COMPLETED, CREATED, HELLO, MESSAGE, PART, ScriptedSource, frame
@@ -47,6 +48,35 @@ async def test_calls_are_those_items_that_want_an_answer(done: list[bytes]) -> N
     assert [(type(call), call.call_id) for call in calls] == [(FunctionCall, "call_1")]
     async with StreamRun(ScriptedSource(*HELLO)) as run:
         assert [call async for call in run.tool_calls()] == []
+
+
+class Twice:
+    """A source that is cut at its first opening, and brings another response at its second."""
+
+    def __init__(self, first: list[bytes], second: list[bytes]) -> None:
+        self._sources = [ScriptedSource(*first, ConnectionLost("cut")), ScriptedSource(*second)]
+
+    async def open(self, cursor: Any) -> Any:
+        return await self._sources.pop(0).open(cursor)
+
+
+def begun_anew(first: list[bytes], second: list[bytes]) -> StreamRun:
+    return StreamRun(Twice(first, second), restart=True, retry=Retry(first_delay=0))
+
+
+@pytest.mark.parametrize("brought", [["Hello"], ["Hel", "lo"]])
+async def test_the_text_of_a_response_that_begins_anew_follows_whole(brought: list[str]) -> None:
+    second = HELLO if len(brought) > 1 else [CREATED, ADDED, PART, TEXT_DONE, ITEM_DONE, COMPLETED]
+    async with begun_anew(BEFORE_END, second) as run:
+        assert [text async for text in run.text_stream()] == ["Hel", "lo", *brought]
+        assert run.text == "Hello"
+
+
+async def test_the_items_of_a_response_that_begins_anew_follow_though_it_finishes_none() -> None:
+    async with begun_anew([*BEFORE_END, ITEM_DONE], HELLO) as run:
+        assert [item.id async for item in run.items()] == ["msg_1", "msg_1"]
+    async with begun_anew([CREATED, CALL_DONE], [CREATED, CALLED]) as run:
+        assert [call.call_id async for call in run.tool_calls()] == ["call_1", "call_1"]
 
 
 @pytest.mark.parametrize("view", [StreamRun.text_stream, StreamRun.items, StreamRun.tool_calls])

@@ -101,12 +101,12 @@ class _Rule:
     def _is_end(self, text: str, end: int) -> bool:
         if end == len(text):
             return not self.can_go_on
-        return not belong_together(text[end - 1], text[end])
+        return not is_within_character(text, end)
 
     def _cuts_of_long(self, text: str, start: int, stop: int) -> Iterator[int]:
         while stop - start > self.longest:
             latest = start + self.longest
-            fitting = (end for end in range(latest, start, -1) if not belong_together(text[end - 1], text[end]))
+            fitting = (end for end in range(latest, start, -1) if not is_within_character(text, end))
             # What is longer than a unit may be is no character of any script.
             start = next(fitting, latest)
             yield start
@@ -134,11 +134,12 @@ def _positive(every: object) -> float:
     raise UsageError(f"smooth(every=...) takes a positive number of seconds, or None for no pause, not {every!r}")
 
 
-def belong_together(before: str, after: str) -> bool:
-    """Tell whether two characters, one behind the other, may be seen as one.
+def is_within_character(text: str, position: int) -> bool:
+    """Tell whether what stands before a position and what stands behind it may be seen as one character.
 
     A simplification of Unicode's extended grapheme clusters that in doubt joins what those keep apart, as two flags.
     """
+    before, after = text[position - 1], text[position]
     if before < "\x7f" and after < "\x7f":
         return before == "\r" and after == "\n"
     kind_before, kind_after = category(before), category(after)
@@ -147,12 +148,24 @@ def belong_together(before: str, after: str) -> bool:
     return (
         kind_after in ("Mn", "Mc", "Me", "Cf")
         or kind_before == "Cf"
-        or combining(before) == _VIRAMA
+        or _is_after_virama(text, position)
         or _ATTACHED.match(after) is not None
         or _PREPENDED.match(before) is not None
         or (_HANGUL_LEADING.match(before) is not None and _HANGUL.match(after) is not None)
         or (_FLAG_LETTER.match(before) is not None and _FLAG_LETTER.match(after) is not None)
     )
+
+
+def _is_after_virama(text: str, position: int) -> bool:
+    """Tell whether a virama stands before a position, with nothing but marks above or below it between."""
+    while position:
+        position -= 1
+        if combining(text[position]) == _VIRAMA:
+            return True
+        # Not "Mc" too: Burmese, without spaces, has such a mark behind its virama at the end of many syllables.
+        if category(text[position]) not in ("Mn", "Me", "Cf"):
+            return False
+    return False
 
 
 @dataclass(frozen=True, slots=True)

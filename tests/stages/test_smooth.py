@@ -28,7 +28,7 @@ from streamkit.events import (
 )
 from streamkit.response import Response
 from streamkit.stage import Passage, Stage
-from streamkit.stages.smooth import LONGEST_UNIT, LONGEST_WORD, belong_together, smooth
+from streamkit.stages.smooth import LONGEST_UNIT, LONGEST_WORD, is_within_character, smooth
 from tests import virtual_time
 from tests.scripted import ScriptedSource
 
@@ -91,6 +91,11 @@ SENTENCES = re.compile(r"[.!?]+\s*")
         (re.compile("."), ["x", FLAG[0], FLAG[1] + "x"], ["x", FLAG, "x"]),
         (re.compile("."), ["\u1112", "\u1161\u11ab\uae00"], ["\u1112\u1161\u11ab", "\uae00"]),
         (re.compile("."), ["\u0915\u094d\u0937", "\u093f\u0915"], ["\u0915\u094d\u0937\u093f", "\u0915"]),
+        (re.compile("."), ["\u0915\u094d\u0301", "\u0937x"], ["\u0915\u094d\u0301\u0937", "x"]),
+        (re.compile("."), ["\u0915\u094d\u200d\u0301\u0937x"], ["\u0915\u094d\u200d\u0301\u0937", "x"]),
+        (re.compile("."), ["\u0915\u094d\u0903\u0937"], ["\u0915\u094d\u0903", "\u0937"]),
+        (re.compile("."), ["\u1b13\u1b44\u1b13x"], ["\u1b13\u1b44\u1b13", "x"]),
+        (re.compile("."), ["\u0301\u0915\u0301\u0937"], ["\u0301", "\u0915\u0301", "\u0937"]),
         (re.compile("."), ["\u0d4e\u0d15", "\u0e01", "\u0e33"], ["\u0d4e\u0d15", "\u0e01\u0e33"]),
         ("word", ["a ", "\u0301b c"], ["a \u0301b ", "c"]),
         ("word", ["e" + "\u0301" * 60], ["e" + "\u0301" * 39, "\u0301" * 21]),
@@ -216,7 +221,7 @@ def test_a_number_is_passed_when_all_before_it_is(events: list[Event], by: By) -
 @examples(max_examples=100)
 def test_no_cut_is_within_what_is_seen_as_one_character(pieces: list[str], by: By) -> None:
     for left, right in pairwise(piece for piece in units(by, *pieces) if piece):
-        assert not belong_together(left[-1], right[0])
+        assert not is_within_character(left + right, len(left))
 
 
 @given(PIECES, st.sampled_from(["word", "line"]))
