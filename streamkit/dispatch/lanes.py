@@ -17,6 +17,23 @@ REMEMBERED_KEYS = 4096
 """How many keys of a lane are given workers in turn; of those beyond, the hash decides."""
 
 
+class Shared:
+    """What the workers of one lane have in common.
+
+    Attributes:
+        meeting: where all of them come together.
+        room: set where one of them has room again, or need not be waited for.
+        waiting: how many of them handle something that waits for the run.
+    """
+
+    __slots__ = ("meeting", "room", "waiting")
+
+    def __init__(self, workers: int) -> None:
+        self.meeting = asyncio.Barrier(workers)
+        self.room = asyncio.Event()
+        self.waiting = 0
+
+
 class Worker:
     """One queue and its task; a lane has one of them, or as many as its ``concurrency`` says.
 
@@ -24,7 +41,7 @@ class Worker:
         lane: the lane.
         handle: calls its handlers.
         failed: called with what they raise.
-        meeting: where all workers of the lane come together.
+        shared: what it has in common with the others of the lane.
 
     Attributes:
         backlog: what is waiting.
@@ -32,9 +49,7 @@ class Worker:
         error: what a handler raised and nobody swallowed; the worker has ended then.
     """
 
-    def __init__(
-        self, lane: Lane, handle: Handle, failed: Callable[[BaseException], None], meeting: asyncio.Barrier
-    ) -> None:
+    def __init__(self, lane: Lane, handle: Handle, failed: Callable[[BaseException], None], shared: Shared) -> None:
         share = lane.concurrency
         self.lane = lane
         self.backlog = open_backlog(
@@ -43,12 +58,10 @@ class Worker:
         self.current: Delivery | None = None
         self.error: BaseException | None = None
         self._is_released = False
-        self._waits_for_run = False
         self._handle = handle
         self._failed = failed
-        self._meeting = meeting
+        self._shared = shared
         self._more = asyncio.Event()
-        self._room = asyncio.Event()
         self._idle = asyncio.Event()
         self.task = asyncio.create_task(self._work(), name=f"streamkit {lane.label}")
 
@@ -62,23 +75,23 @@ class Worker:
     @property
     def is_full(self) -> bool:
         """Whether ``room`` is to be waited for; not while a handler waits for the run, which must go on for it."""
-        return self.backlog.must_wait and not (self._is_released or self._waits_for_run)
+        return self.backlog.must_wait and not (self._is_released or self._shared.waiting)
 
     async def room(self) -> None:
         """Wait until there is room in the queue, or nobody is to wait for it."""
-        if self.is_full:
-            self._room.clear()
-            await self._room.wait()
+        while self.is_full:
+            self._shared.room.clear()
+            await self._shared.room.wait()
 
     @contextmanager
     def waiting_for_run(self) -> Generator[None]:
-        """Let the run go on, although the queue is full, while a handler waits for it."""
-        self._waits_for_run = True
-        self._room.set()
+        """Let the run go on, although the lane is full, while a handler waits for it."""
+        self._shared.waiting += 1
+        self._shared.room.set()
         try:
             yield
         finally:
-            self._waits_for_run = False
+            self._shared.waiting -= 1
 
     async def idle(self) -> None:
         """Wait until everything in the queue is handled, or the worker is released."""
@@ -93,7 +106,7 @@ class Worker:
         """Let nobody wait for this any longer, and begin with nothing more."""
         self._is_released = True
         self._more.set()
-        self._room.set()
+        self._shared.room.set()
         self._idle.set()
 
     async def _work(self) -> None:
@@ -125,7 +138,7 @@ class Worker:
         while len(self.backlog) and not self._is_released:
             self.current, item = self.backlog.take_with_item()
             if self.backlog.has_room:
-                self._room.set()
+                self._shared.room.set()
             if isinstance(self.current, Restarted):
                 await self._handle_together(self.current)
             else:
@@ -134,9 +147,9 @@ class Worker:
 
     async def _handle_together(self, subject: Restarted) -> None:
         """Handle what every worker of the lane was handed: once, between all that came before it and all behind it."""
-        if await self._meeting.wait() == 0:
+        if await self._shared.meeting.wait() == 0:
             await self._handle(self.lane, subject, None)
-        await self._meeting.wait()
+        await self._shared.meeting.wait()
 
 
 class Crew:
@@ -145,9 +158,9 @@ class Crew:
     __slots__ = ("_lane", "_turns", "workers")
 
     def __init__(self, lane: Lane, handle: Handle, failed: Callable[[BaseException], None]) -> None:
-        meeting = asyncio.Barrier(lane.concurrency)
+        shared = Shared(lane.concurrency)
         self._lane = lane
-        self.workers = [Worker(lane, handle, failed, meeting) for _ in range(lane.concurrency)]
+        self.workers = [Worker(lane, handle, failed, shared) for _ in range(lane.concurrency)]
         self._turns: dict[Hashable, int] = {}
 
     def workers_for(self, subject: Delivery) -> Sequence[Worker]:

@@ -176,6 +176,28 @@ async def test_a_restart_comes_between_what_it_divides(gate: Gate, concurrency: 
     assert "|" not in after
 
 
+async def test_a_restart_waits_for_no_handler_that_waits_for_the_run() -> None:
+    dispatcher = Dispatcher()
+    seen: list[str] = []
+    lane = Lane(max_events=4, concurrency=2, key="delta")
+
+    @dispatcher.on(OutputTextDelta, lane=lane)
+    async def handle(event: OutputTextDelta, run: Run) -> None:
+        seen.append(event.delta)
+        if event.delta == "a":
+            await run.outcome()  # type: ignore[attr-defined]
+
+    @dispatcher.on(Restarted, lane=lane)
+    def clear(_: Restarted) -> None:
+        seen.append("|")
+
+    async with StreamRun(Restarting("ab", "cdefghijkl"), retry=Retry(first_delay=0.001), restart=True) as run:
+        await run.dispatch(dispatcher)
+    assert sorted(seen[:2]) == ["a", "b"]
+    assert seen[2] == "|"
+    assert sorted(seen[3:]) == [*"cdefghijkl"]
+
+
 async def test_keys_are_given_workers_in_turn(dispatcher: Dispatcher) -> None:
     began: list[int | None] = []
     released = asyncio.Event()
