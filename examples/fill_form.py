@@ -1,7 +1,8 @@
 """A form that the model fills in, field by field, while it answers.
 
 Run it with ``python examples/fill_form.py``. It brings its own server and needs no key; to ask a real model, set
-``OPENAI_API_KEY`` or ``OPENAI_BASE_URL``.
+``OPENAI_API_KEY`` or ``OPENAI_BASE_URL``, and ``OPENAI_MODEL``. The server of ``streamkit serve`` fills in forms when
+it is asked for the model ``scenario:structured-json``.
 """
 
 import asyncio
@@ -71,7 +72,7 @@ class Screen:
 async def main() -> None:
     """Ask for a form and show how it is filled in."""
     async with AsyncExitStack() as stack:
-        base_url, model = os.environ.get("OPENAI_BASE_URL"), os.environ.get("MODEL", "gpt-5-mini")
+        base_url, model = os.environ.get("OPENAI_BASE_URL"), os.environ.get("OPENAI_MODEL", "gpt-5-mini")
         if not base_url and not os.environ.get("OPENAI_API_KEY"):
             base_url = (await stack.enter_async_context(LocalServer(scenario=answer, tokens_per_second=100))).url
         client = await stack.enter_async_context(Client(base_url=base_url))

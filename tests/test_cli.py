@@ -1,5 +1,6 @@
 """The command line as its users meet it: standard output, standard error, exit codes."""
 
+import gc
 import io
 import os
 import re
@@ -169,6 +170,7 @@ def hello(tmp_path: Path) -> str:
 def handlers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "my_handlers.py").write_text(HANDLERS)
     (tmp_path / "no_python.py").write_text("1 +\n")
+    (tmp_path / "no_semaphore.py").write_text("import asyncio\nasyncio.Semaphore(-1)\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
     yield
@@ -245,6 +247,68 @@ def test_run_reads_the_prompt_from_standard_input_and_settings_from_the_environm
     assert "Grüße" in streamkit("run", "-").output
 
 
+@pytest.mark.parametrize(
+    ("errors", "quote"), [("strict", "?"), ("surrogateescape", "?"), ("xmlcharrefreplace", "&#8220;")]
+)
+def test_what_an_encoding_cannot_express_does_not_cut_the_answer(
+    streamkit: CommandLine, monkeypatch: pytest.MonkeyPatch, errors: str, quote: str
+) -> None:
+    output = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, "ascii", errors))
+    assert streamkit("demo", *FAST, "--scenario", "text").code == 0
+    assert output.getvalue().decode().startswith(f"You said: {quote}How does a river")
+    assert output.getvalue().endswith(b"from a model.\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("demo", *FAST),
+        ("serve", "--port", "0"),
+        ("explain", "my_handlers:dispatcher"),
+        ("replay", "hello.sse", "--handlers", "my_handlers:dispatcher"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+@pytest.mark.usefixtures("hello", "handlers")
+def test_output_that_cannot_be_written_is_one_line(
+    streamkit: CommandLine, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    with open(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8") as unwritable:
+        monkeypatch.setattr(sys, "stdout", unwritable)
+        ended = streamkit(*arguments)
+    assert ended.code == 1
+    assert ended.errors.splitlines()[-1] == "streamkit: cannot write to standard output: Bad file descriptor"
+    assert "Traceback" not in ended.errors
+
+
+def test_without_standard_output_nothing_is_asked(streamkit: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    ended = streamkit("demo", *FAST)
+    assert ended.code == 1
+    assert ended.errors == "streamkit: standard output is closed; send it to /dev/null if nobody is to read it\n"
+
+
+@pytest.mark.parametrize("command", [("run", "-", "--model", "any"), ("replay", "-")], ids=lambda command: command[0])
+def test_a_closed_standard_input_is_one_line(
+    streamkit: CommandLine, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    ended = streamkit(*command)
+    assert (ended.code, ended.output) == (1, "")
+    assert ended.errors == "streamkit: standard input is closed, so there is nothing to be read from it\n"
+
+
+def test_a_standard_input_that_cannot_be_read_is_one_line(
+    streamkit: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(os.open(os.devnull, os.O_WRONLY), encoding="utf-8") as unreadable:
+        monkeypatch.setattr(sys, "stdin", unreadable)
+        ended = streamkit("run", "-", "--model", "any")
+    assert (ended.code, ended.output) == (1, "")
+    assert ended.errors == "streamkit: cannot read standard input: Bad file descriptor\n"
+
+
 def test_a_run_tells_of_the_attempts_that_failed(streamkit: CommandLine) -> None:
     ended = streamkit("demo", *FAST, "--faults", "http-error=503;headers.retry-after=0;first=2")
     assert ended.code == 0
@@ -278,9 +342,6 @@ def test_a_chat_is_asked_recorded_and_replayed(streamkit: CommandLine, server: L
     assert "Hello there" in asked.output
     replayed = streamkit("replay", path)
     assert (replayed.code, replayed.output) == (0, asked.output)
-    refused = streamkit(*asking, "--background")
-    assert refused.code == 1
-    assert refused.errors.startswith("streamkit: background has no counterpart in Chat Completions: ")
 
 
 @pytest.mark.parametrize("by_pipe", [False, True], ids=["file", "pipe"])
@@ -293,6 +354,31 @@ def test_a_saved_chat_is_replayed_where_its_api_is_named(
     type_in(path.read_bytes())
     ended = streamkit("replay", "--api", "chat", "-" if by_pipe else str(path))
     assert (ended.code, ended.output) == (0, "Hello\n")
+
+
+@pytest.mark.parametrize("by_pipe", [False, True], ids=["file", "pipe"])
+def test_replay_tells_how_to_name_the_api_where_it_may_be_another(
+    streamkit: CommandLine, type_in: Callable[[bytes], None], tmp_path: Path, *, by_pipe: bool
+) -> None:
+    path = tmp_path / "chat.sse"
+    path.write_bytes(b'data: {"id":"c","choices":[{"delta":{"content":"Hello"}}]}\n\ndata: [DONE]\n\n')
+    type_in(path.read_bytes())
+    file = "-" if by_pipe else str(path)
+    complaint = "streamkit: the stream ended after 2 events without saying how the response ended"
+    assumed = streamkit("replay", file)
+    assert (assumed.code, assumed.errors) == (1, f"{complaint}; if it comes from a chat server, add --api chat\n")
+    assert by_pipe or streamkit("replay", file, "--api", "responses").errors == f"{complaint}\n"
+
+
+def test_replay_does_not_ask_for_the_api_where_it_is_plain_what_went_wrong(
+    streamkit: CommandLine, wire: WireServer, tmp_path: Path
+) -> None:
+    refused, cut = tmp_path / "refused.sse", tmp_path / "cut.sse.jsonl"
+    refused.write_bytes(b'data: {"error":{"message":"No."}}\n\n')
+    assert streamkit("replay", str(refused)).errors == "streamkit: No.\n"
+    wire.answer = answer(b'data: {"choices":[{"delta":{}}]}\n\n', headers={"Content-Type": "text/event-stream"})
+    streamkit("run", "hi", "--model", "m", "--api", "chat", "--base-url", wire.base_url, "--record", str(cut))
+    assert re.fullmatch(r"streamkit: .* without saying how the response ended\n", streamkit("replay", str(cut)).errors)
 
 
 def test_a_background_response_is_taken_up_by_another_process(streamkit: CommandLine, server: LocalServer) -> None:
@@ -341,10 +427,11 @@ def test_replay_reads_standard_input(streamkit: CommandLine, type_in: Callable[[
     assert ended.output.startswith("You said: “Hello”")
 
 
+@pytest.mark.parametrize("text", [b"<html>", b""], ids=["web page", "nothing"])
 def test_standard_input_that_is_no_event_stream_is_one_line(
-    streamkit: CommandLine, type_in: Callable[[bytes], None]
+    streamkit: CommandLine, type_in: Callable[[bytes], None], text: bytes
 ) -> None:
-    type_in(b"<html>")
+    type_in(text)
     ended = streamkit("replay", "-")
     assert (ended.code, ended.output) == (1, "")
     assert ended.errors == "streamkit: - holds no event stream\n"
@@ -375,9 +462,9 @@ def test_handlers_of_the_user_take_the_place_of_printing(
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("my_handlers", "handlers are named as MODULE:OBJECT"),
         ("missing:x", "cannot import the module 'missing': ModuleNotFoundError: No module named"),
         ("no_python:x", "cannot import the module 'no_python': SyntaxError: "),
+        ("no_semaphore:x", "cannot import the module 'no_semaphore': ValueError: Semaphore initial value"),
         ("my_handlers:missing", "the module 'my_handlers' has no 'missing'"),
         ("my_handlers:unmarked", "cannot include <function unmarked"),
         ("my_handlers:number", "5 handles no events: it is no Dispatcher"),
@@ -393,6 +480,26 @@ def test_handlers_that_cannot_be_used_are_one_line(
     assert (ended.code, ended.output) == (1, "")
     assert ended.errors.startswith(f"streamkit: {complaint}")
     assert ended.errors.count("\n") == 1
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize(
+    ("ending", "does"),
+    [
+        ("asyncio.run(main())", "runs the program: put asyncio.run(...)"),
+        ("program = main(); asyncio.Runner().run(program)", "runs the program: put asyncio.run(...)"),
+        ("sys.exit(7)", "calls sys.exit(7): put what runs the program"),
+    ],
+)
+def test_a_module_that_is_a_program_is_one_line_and_does_not_run(
+    streamkit: CommandLine, tmp_path: Path, recwarn: pytest.WarningsRecorder, ending: str, does: str
+) -> None:
+    (tmp_path / "my_program.py").write_text(f"import asyncio, sys\nasync def main(): pass\n{ending}\n")
+    ended = streamkit("explain", "my_program:dispatcher")
+    gc.collect()
+    assert (ended.code, ended.output) == (1, "")
+    assert ended.errors == f"streamkit: importing 'my_program' {does} under if __name__ == '__main__'\n"
+    assert not recwarn.list
 
 
 @pytest.mark.usefixtures("handlers")
@@ -448,20 +555,13 @@ FAILURES = {
         ("run", "hi", "--model", "m", "--base-url", "http://127.0.0.1:9/v1"),
         r"cannot connect to http://127\.0\.0\.1:9: Connection refused; check that the server runs",
     ),
-    "no scheme": (("run", "hi", "--model", "m", "--base-url", "localhost:9"), r"base_url must be an address such as"),
-    "no port": (("run", "hi", "--model", "m", "--base-url", "http://x:y"), r"base_url is no address"),
-    "scenario": (("demo", "--scenario", "txt"), r"no scenario is called 'txt'; did you mean 'text'\?"),
-    "pace": (("demo", "--tokens-per-second", "-1"), r"tokens_per_second must be"),
     "file": (("replay", "missing.sse"), r"cannot open missing\.sse: No such file or directory"),
     "text": (("replay", __file__), r".*test_cli\.py is neither a cassette nor an event stream"),
-    "speed": (("replay", __file__, "--speed", "-1"), r"speed must be a number from 0 on, not -1\.0"),
     "record": (
         ("run", "hi", "--model", "m", "--base-url", "http://127.0.0.1:9/v1", "--record", f"{__file__}/x"),
         r"cannot record to .*test_cli\.py/x: ",
     ),
     "response": (("resume", "resp_1"), r"there is no API key for api\.openai\.com: set OPENAI_API_KEY"),
-    "faults": (("demo", "--faults", "cut-after-evens=9"), r"no fault is called 'cut-after-evens'; did you mean"),
-    "seconds": (("serve", "--background-stream-seconds", "-1"), r"background_stream_seconds must be"),
     "address": (("serve", "--host", "192.0.2.1"), r"cannot listen on 192\.0\.2\.1:8000: .*; choose another --port"),
 }
 
@@ -505,16 +605,46 @@ def test_a_refusal_is_one_line_that_says_what_to_check(
     assert re.fullmatch(f"streamkit: {complaint}\n", ended.complaint)
 
 
+def test_a_response_that_is_not_there_says_to_check_its_id(streamkit: CommandLine, server: LocalServer) -> None:
+    ended = streamkit("resume", "resp_0", "--base-url", server.url)
+    assert (ended.code, ended.output) == (1, "")
+    assert re.fullmatch(r"streamkit: .*'resp_0' not found.*; check the response's id and --base-url\n", ended.errors)
+
+
+def test_a_refusal_that_is_replayed_leaves_nothing_to_check(
+    streamkit: CommandLine, wire: WireServer, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "refusal.sse.jsonl")
+    wire.answer = answer(b'{"error": {"message": "No."}}', status="401 Unauthorized")
+    streamkit("run", "hi", "--model", "m", "--base-url", wire.base_url, "--record", path)
+    assert streamkit("replay", path).errors == "streamkit: No. (status=401)\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         ((), "the following arguments are required: COMMAND"),
         (("dance",), "invalid choice: 'dance'"),
         (("run", "hi"), "name a model: --model NAME, or set OPENAI_MODEL"),
-        (("demo", "--tokens-per-second", "fast"), "invalid float value: 'fast'"),
-        (("resume", "resp_1", "--after", "x"), "invalid int value: 'x'"),
+        (("run", "hi", "--mod", "any"), "unrecognized arguments: --mod any"),
+        (("run", "hi", "--model", "m", "--api", "chat", "--background"), "--background has no counterpart in Chat"),
+        (("run", "hi", "--base-url", "localhost:9"), "--base-url: base_url must be an address such as"),
+        (("resume", "resp_1", "--base-url", "http://x:y"), "--base-url: base_url is no address"),
+        (("resume", "resp_1", "--after", "x"), "a sequence_number is a whole number from 0 on, not 'x'"),
+        (("resume", "resp_1", "--after", "-1"), "a sequence_number is a whole number from 0 on, not '-1'"),
+        (("replay", __file__, "--speed", "-1"), "--speed: it takes a number from 0 on, not '-1'"),
+        (("demo", "--tokens-per-second", "fast"), "--tokens-per-second: it takes a number from 0 on, not 'fast'"),
+        (("demo", "--tokens-per-second", "inf"), "--tokens-per-second: it takes a number from 0 on, not 'inf'"),
+        (("demo", "--scenario", "txt"), "no scenario is called 'txt'; did you mean 'text'?"),
+        (("demo", "--faults", "cut-after-evens=9"), "no fault is called 'cut-after-evens'; did you mean"),
+        (("serve", "--background-stream-seconds", "-1"), "it takes a number from 0 on, not '-1'"),
         (("serve", "--port", "65536"), "a port is a number from 0 to 65535, not '65536'"),
         (("serve", "--port", "http"), "a port is a number from 0 to 65535, not 'http'"),
+        (("replay", __file__, "--handlers", "my_handlers"), "handlers are named as MODULE:OBJECT"),
+        (("explain", ":dispatcher"), "handlers are named as MODULE:OBJECT"),
+        (("explain", ".my_handlers:dispatcher"), "name a module as in an import, my_handlers and not ./my_handlers"),
+        (("explain", "service/my_handlers:dispatcher"), "instead of 'service/my_handlers'"),
+        (("explain", "my_handlers.py:dispatcher"), "instead of 'my_handlers.py'"),
     ],
 )
 def test_a_wrong_command_line_ends_with_code_2(

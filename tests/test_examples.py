@@ -108,6 +108,14 @@ async def says_in_one_line_that_the_answer_does_not_fit(example: str) -> None:
     assert re.fullmatch(r"there is no form: the answer does not fit Form: .*\n", done.stderr.decode())
 
 
+async def asks_for_the_model_that_is_named(example: str) -> None:
+    async with LocalServer(scenario="text") as server:
+        asked = environment(OPENAI_BASE_URL=server.url, OPENAI_MODEL="scenario:structured-json")
+        done = await anyio.run_process(python(example), env=asked, check=False)
+    assert (done.returncode, done.stderr.decode()) == (0, "")
+    assert re.search(r"^\[Form\(name='", done.stdout.decode(), re.MULTILINE)
+
+
 async def serves_the_browser_until_either_side_is_gone(example: str) -> None:
     async with AsyncExitStack() as model, aiohttp.ClientSession() as browser:
         server = await model.enter_async_context(LocalServer(scenario="long-text", tokens_per_second=100))
@@ -165,6 +173,7 @@ CHECKS: list[tuple[Check, str]] = [
     *((runs_without_a_key, example) for example in SCRIPTS),
     *((brings_its_own_server, example) for example in SERVICES),
     (says_in_one_line_that_the_answer_does_not_fit, "fill_form.py"),
+    (asks_for_the_model_that_is_named, "fill_form.py"),
 ]
 
 

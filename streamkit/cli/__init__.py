@@ -3,7 +3,6 @@
 What needs ``rich`` is imported when a command runs, so that a missing extra is one line and no traceback.
 """
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from types import TracebackType
 
 from streamkit.cli.arguments import parse
 from streamkit.cli.complaints import complaint
+from streamkit.cli.output import discard_output, prepare_output, write_out
 from streamkit.errors import StreamkitError
 
 INTERRUPTED = 130
@@ -30,21 +30,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parse(arguments)
     try:
+        prepare_output()
         from streamkit.cli.commands import execute  # noqa: PLC0415 - rich is an optional extra
 
         execute(options)
-        sys.stdout.flush()
+        write_out("")
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        _discard_output()
+        discard_output()
         return READER_GONE
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "rich":
             raise
         return _fail("the command line needs rich, which is not installed: pip install 'streamkit[cli]'")
     except StreamkitError as error:
-        return _fail(complaint(error))
+        return _fail(complaint(error, options.command))
     except Exception as error:  # noqa: BLE001 - the user's handlers raise what they like
         _show_traceback(error)
         return 1
@@ -54,11 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(message: str) -> int:
     print(f"streamkit: {message}", file=sys.stderr)
     return 1
-
-
-def _discard_output() -> None:
-    # What is still in the buffer would raise once more when the interpreter flushes it on exit.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show_traceback(error: Exception) -> None:

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TextIO
 
-from streamkit.api import Api, api_named
+from streamkit.api import api_named
 from streamkit.cli.handlers import load_handlers
 from streamkit.cli.meter import Meter
+from streamkit.cli.output import write_out
 from streamkit.cli.printing import measuring, naming, printing, reporting
 from streamkit.cli.screen import PlainScreen, Screen, screen_for, tell
 from streamkit.client import Client
@@ -20,7 +22,7 @@ from streamkit.outcome import Outcome, UnfinishedResponse
 from streamkit.response import Response
 from streamkit.run import StreamRun
 from streamkit.sources.files import FileSource
-from streamkit.testing import LocalServer, parse_faults
+from streamkit.testing import LocalServer
 
 DEMO_PROMPT = "How does a river become the sea?"
 
@@ -42,7 +44,7 @@ async def run_demo(options: argparse.Namespace) -> None:
     server = LocalServer(
         scenario=options.scenario,
         tokens_per_second=options.tokens_per_second,
-        faults=parse_faults(options.faults),
+        faults=options.faults,
     )
     async with (
         server,
@@ -55,7 +57,7 @@ async def run_demo(options: argparse.Namespace) -> None:
 async def run_prompt(options: argparse.Namespace) -> None:
     """Send a prompt and stream the answer."""
     handlers = _named_handlers(options)
-    prompt = sys.stdin.buffer.read().decode("utf-8", "replace") if options.prompt == "-" else options.prompt
+    prompt = _typed_prompt() if options.prompt == "-" else options.prompt
     background = True if options.background else None
     async with (
         Client(base_url=options.base_url) as client,
@@ -81,9 +83,9 @@ async def run_replay(options: argparse.Namespace) -> None:
     handlers = _named_handlers(options)
     if _is_whole(options.file):
         async with Client() as client, client.replay(options.file, speed=options.speed, api=options.api) as run:
-            await _follow(run, handlers)
+            await _follow_saved(run, handlers, options)
     else:
-        await _follow_pipe(options.file, api_named(options.api or "responses"), handlers)
+        await _follow_pipe(handlers, options)
 
 
 async def run_server(options: argparse.Namespace) -> None:
@@ -94,7 +96,7 @@ async def run_server(options: argparse.Namespace) -> None:
         scenario=options.scenario,
         tokens_per_second=options.tokens_per_second,
         background_stream_seconds=options.background_stream_seconds,
-        faults=parse_faults(options.faults),
+        faults=options.faults,
     )
     async with AsyncExitStack() as stack:
         try:
@@ -102,28 +104,40 @@ async def run_server(options: argparse.Namespace) -> None:
         except (OSError, UnicodeError) as error:
             place = f"{options.host}:{options.port}"
             raise UsageError(f"cannot listen on {place}: {error}; choose another --port or --host") from error
-        print(server.url, flush=True)
+        write_out(f"{server.url}\n")
         tell(f"try: streamkit run 'Hello!' --model any --base-url {server.url}\nctrl-C stops the server")
         await server.serve_forever()
 
 
 async def explain_handlers(options: argparse.Namespace) -> None:
     """Show which handlers are called for what, and warn of those that never are."""
-    explanation = load_handlers(options.handlers).explain()
-    print(explanation.text)
+    explanation = load_handlers(*options.handlers).explain()
+    write_out(f"{explanation.text}\n")
     for warning in explanation.warnings:
         tell(f"warning: {warning}", "yellow")
 
 
-async def _follow_pipe(name: str, api: Api, handlers: Dispatcher | None) -> None:
-    source = FileSource(sys.stdin.fileno() if name == "-" else name)
+async def _follow_pipe(handlers: Dispatcher | None, options: argparse.Namespace) -> None:
+    source = FileSource(_standard_input().fileno() if options.file == "-" else options.file)
+    api = api_named(options.api or "responses")
     async with StreamRun(source, translator=api.translator, api=api.name) as run:
         try:
-            await _follow(run, handlers)
+            await _follow_saved(run, handlers, options)
         except UnfinishedResponse as error:
             if not run.stats.events and isinstance(error.__cause__, ConnectionLost | NotAnEventStream):
-                raise UsageError(f"{name} holds no event stream") from error
+                raise UsageError(f"{options.file} holds no event stream") from error
             raise
+
+
+async def _follow_saved(run: StreamRun, handlers: Dispatcher | None, options: argparse.Namespace) -> None:
+    """Follow a run as ``_follow`` does, and say so where what was saved may be of another API than the one assumed."""
+    try:
+        await _follow(run, handlers)
+    except UnfinishedResponse as error:
+        assumed = options.api is None and run.api == "responses"
+        if assumed and run.stats.events and run.response_id is None and isinstance(error.__cause__, ConnectionLost):
+            raise UsageError(f"{error}; if it comes from a chat server, add --api chat") from error
+        raise
 
 
 async def _follow(
@@ -159,13 +173,26 @@ def _name(outcome: Outcome) -> str:
     return type(outcome).__name__.lower()
 
 
+def _typed_prompt() -> str:
+    try:
+        return _standard_input().buffer.read().decode("utf-8", "replace")
+    except OSError as error:
+        raise UsageError(f"cannot read standard input: {error.strerror or error}") from error
+
+
+def _standard_input() -> TextIO:
+    if sys.stdin is None:
+        raise UsageError("standard input is closed, so there is nothing to be read from it")
+    return sys.stdin
+
+
 def _is_whole(name: str) -> bool:
     """Tell a file from standard input and pipes, which are shown as they are written."""
     return name != "-" and Path(name).is_file()
 
 
 def _named_handlers(options: argparse.Namespace) -> Dispatcher | None:
-    return load_handlers(options.handlers) if options.handlers else None
+    return load_handlers(*options.handlers) if options.handlers else None
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], Coroutine[None, None, None]]] = {

@@ -2,19 +2,22 @@
 
 from streamkit.errors import ServerError, StreamkitError
 
-ADVICE = {
+_ADVICE = {
     401: "check OPENAI_API_KEY",
     403: "check OPENAI_API_KEY, and what it may be used for",
-    404: "check --base-url and --model",
     405: "check --base-url",
 }
-"""What to check, by the HTTP status of a refusal."""
+ADVICE = {
+    "run": _ADVICE | {404: "check --base-url and --model"},
+    "resume": _ADVICE | {404: "check the response's id and --base-url"},
+}
+"""What to check, by the command that asks a server and the HTTP status of its refusal."""
 
 
-def complaint(error: StreamkitError) -> str:
-    """Return what an error says as one line."""
+def complaint(error: StreamkitError, command: str = "") -> str:
+    """Return what an error says as one line, with what to check where the command failed for it."""
     line = printable(" ".join(str(error).split()))
-    advice = ADVICE.get(_status(error) or 0)
+    advice = ADVICE.get(command, {}).get(_status(error) or 0)
     return f"{line}; {advice}" if advice else line
 
 

@@ -12,6 +12,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from streamkit.cli.complaints import printable
+from streamkit.cli.output import write_out
 
 REFRESHES_PER_SECOND = 12
 
@@ -56,8 +57,7 @@ class PlainScreen:
 
     def write(self, text: str) -> None:
         """Show a piece of the answer."""
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        write_out(text)
         self._in_line = not text.endswith("\n") if text else self._in_line
 
     def end_line(self) -> None:
