@@ -39,6 +39,12 @@ def best_of(rounds: int, jobs: Mapping[str, Job]) -> dict[str, float | None]:
     }
 
 
+def better(figures: Mapping[str, float | None], further: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return the figures, those that were measured further as the smaller of both."""
+    found = {name: [figure, further.get(name)] for name, figure in figures.items()}
+    return {name: min((one for one in both if one is not None), default=None) for name, both in found.items()}
+
+
 def python(*arguments: str) -> str:
     """Run a new interpreter and return what it printed.
 
