@@ -193,7 +193,7 @@ class Driver:
 
     async def _drive(self, steps: Awaitable[None]) -> None:
         self._driver = driver = asyncio.current_task()
-        self._deliveries.cancellations = 0 if driver is None else driver.cancelling()
+        self._deliveries.cancellations = 0 if driver is None else _survived(driver)
         try:
             await steps
         except Exception as error:
@@ -354,6 +354,12 @@ class Driver:
 
 def _without(one: T, them: tuple[T, ...]) -> tuple[T, ...]:
     return tuple(other for other in them if other is not one)
+
+
+def _survived(task: "asyncio.Task[object]") -> int:
+    """Return how many of its cancellations a task has lived on after: one that it has yet to hear of is none."""
+    # asyncio has no public word for that; anyio asks in the same way.
+    return task.cancelling() - bool(getattr(task, "_must_cancel", False))
 
 
 def _cancel_again(cancelled: asyncio.CancelledError) -> None:

@@ -186,6 +186,29 @@ async def test_so_it_is_in_a_task_that_was_cancelled_before_and_lived_on(dispatc
     assert {type(failure.error) for failure in failures} == {HandlerCancelled}
 
 
+async def test_a_cancellation_that_the_task_has_yet_to_hear_of_is_none_of_the_handlers_failures(
+    dispatcher: Dispatcher,
+) -> None:
+    failures: list[HandlerFailed] = []
+
+    @dispatcher.on(TEXT, on_error="log")
+    async def wait(event: OutputTextDelta) -> None:
+        await asyncio.sleep(0)
+
+    dispatcher.on_error(failures.append)
+
+    async def cancelled_before() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        async with StreamRun(ScriptedSource(b"".join(HELLO))) as run:
+            task.cancel()
+            await run.dispatch(dispatcher)
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(cancelled_before())
+    assert failures == []
+
+
 async def test_a_cancellation_of_the_run_is_none_of_the_handlers_failures(dispatcher: Dispatcher) -> None:
     failures: list[HandlerFailed] = []
     entered = asyncio.Event()
