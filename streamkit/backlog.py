@@ -203,7 +203,7 @@ class MergingBacklog(Backlog):
 
     @property
     def _is_filling(self) -> bool:
-        return len(self) >= self.max_events or (2 * self.bytes >= self.max_bytes and len(self) > 0)
+        return len(self) >= self.max_events or 2 * self.bytes >= self.max_bytes
 
     def _join(self, event: DeltaEvent, item: OutputItem | None) -> bool:
         last = self._queue[-1]

@@ -217,6 +217,26 @@ async def test_keys_are_given_workers_in_turn(dispatcher: Dispatcher) -> None:
     assert began == [0, 2, 4]
 
 
+async def test_keys_keep_their_order_also_where_there_are_more_than_are_remembered(
+    dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamkit.dispatch.lanes.REMEMBERED_KEYS", 2)
+    seen: dict[int | None, str] = {}
+
+    @dispatcher.on(TEXT, lane=Lane(concurrency=3, key="output_index"))
+    async def join(event: OutputTextDelta) -> None:
+        before = seen.get(event.output_index, "")
+        await asyncio.sleep(0)
+        seen[event.output_index] = before + event.delta
+
+    deliveries = deliveries_for(dispatcher)
+    for letter in "abc":
+        for index in range(6):
+            await deliveries.deliver(delta(letter, index))
+    await deliveries.drain()
+    assert seen == dict.fromkeys(range(6), "abc")
+
+
 async def test_deltas_are_merged_where_their_number_would_fill_the_bytes(dispatcher: Dispatcher, gate: Gate) -> None:
     read: list[DeltaEvent] = []
     dispatcher.on(TEXT)(read.append)
