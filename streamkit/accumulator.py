@@ -125,6 +125,7 @@ class Accumulator:
         "_index_of_id",
         "_items",
         "_last_at",
+        "_last_key",
         "_last_model",
         "_last_pieces",
         "_open_texts",
@@ -144,10 +145,11 @@ class Accumulator:
         # From (model, key) to the pieces its deltas append to: a shortcut past finding item and path anew for each.
         # Any event that is not a delta may change where pieces are, so it empties this.
         self._open_texts: dict[tuple[type[ev.Event], object], list[str]] = {}
-        # The one of them that the last delta was of, as the next one mostly is.
+        # The one of them that the last delta was of, as the next one mostly is; no model where there is none.
         self._last_model: type[ev.Event] | None = None
+        self._last_key = _DELTA_KEYS[ev.OutputTextDelta]
         self._last_at: object = None
-        self._last_pieces: list[str] | None = None
+        self._last_pieces: list[str] = []
         self._anomalies: tuple[Anomaly, ...] = ()
         self.anomaly_count = 0
 
@@ -203,30 +205,26 @@ class Accumulator:
         item = None if index is None else self._items.get(index)
         return None if item is None else item.base
 
-    def add(self, event: ev.Event) -> None:
-        """Fold one event into the response."""
+    def add(self, event: ev.Event) -> bool:
+        """Fold one event into the response; true where that was no more than a text that goes on."""
         model = type(event)
-        key = _DELTA_KEYS.get(model)
-        if key is not None:
-            # No isinstance(), and no fields as attributes: of a model these cost as much as all the rest.
+        if model is self._last_model:
+            # Not as attributes: of a model, fields cost as much as all the rest.
             fields = event.__dict__
-            at, pieces = key(fields), self._last_pieces
-            if pieces is None or model is not self._last_model or at != self._last_at:
-                pieces = self._open_texts.get((model, at))
-                if pieces is None:
-                    self._add_delta(cast("ev.DeltaEvent", event), _DELTAS[model])
-                    return
-                self._last_model, self._last_at, self._last_pieces = model, at, pieces
-            pieces.append(fields["delta"])
-            return
+            if self._last_key(fields) == self._last_at:
+                self._last_pieces.append(fields["delta"])
+                return True
+        if model in _DELTAS:
+            return self._add_delta(cast("ev.DeltaEvent", event))
         fold = self._FOLDS.get(model)
         if fold is not None:
             self._open_texts.clear()
-            self._last_pieces = None
+            self._last_model = None
             if self._ended:
                 self._note("late", event)
             else:
                 fold(self, event)
+        return False
 
     def _output(self) -> list[OutputItem]:
         return [item.build() for _, item in sorted(self._items.items())]
@@ -236,7 +234,19 @@ class Accumulator:
         if len(self._anomalies) < MAX_ANOMALIES:
             self._anomalies += (Anomaly(kind, event.type, event.sequence_number),)
 
-    def _add_delta(self, event: ev.DeltaEvent, place: _Place) -> None:
+    def _add_delta(self, event: ev.DeltaEvent) -> bool:
+        model, fields = type(event), event.__dict__
+        key = _DELTA_KEYS[model]
+        at = key(fields)
+        pieces = self._open_texts.get((model, at))
+        if pieces is None:
+            self._begin_text(event, _DELTAS[model], at)
+            return False
+        self._last_model, self._last_key, self._last_at, self._last_pieces = model, key, at, pieces
+        pieces.append(fields["delta"])
+        return True
+
+    def _begin_text(self, event: ev.DeltaEvent, place: _Place, at: object) -> None:
         item = None if self._ended else self._open_item(event, place.item_type)
         if item is None:
             self._note("late", event)
@@ -245,7 +255,7 @@ class Accumulator:
         self._announce_part(event, item, place, path)
         pieces = self._grow(event, item, path, event.delta)
         if pieces is not None and getattr(event, "output_index", None) is not None:
-            self._open_texts[type(event), _DELTA_KEYS[type(event)](event.__dict__)] = pieces
+            self._open_texts[type(event), at] = pieces
 
     def _grow(self, event: ev.Event, item: GrowingItem, path: Path, text: str) -> list[str] | None:
         """Append to the text at a path and return its pieces; ``None`` where a done event had closed it."""

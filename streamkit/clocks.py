@@ -45,20 +45,23 @@ class Clocks:
     What a wait began with is moved on by the time that the caller did something else, as if it had only waited.
 
     Attributes:
+        awaits_first_event: whether no event has come yet.
+        last_byte: when bytes last came, moved on by the time that the caller worked on them.
+        last_progress: when an event that is not a keepalive did.
         received_at: the time that ``received`` was last told.
     """
 
     __slots__ = (
-        "_awaits_first_event",
         "_idle",
-        "_last_byte",
-        "_last_progress",
         "_lingers_until",
         "_opening",
         "_paused_at",
         "_resting",
         "_started",
         "_timeouts",
+        "awaits_first_event",
+        "last_byte",
+        "last_progress",
         "received_at",
     )
 
@@ -67,19 +70,19 @@ class Clocks:
         self._timeouts = timeouts
         self._started = now
         self._opening = now
-        self._last_byte = now
-        self._last_progress = now
+        self.last_byte = now
+        self.last_progress = now
         self._paused_at: float | None = None
-        self._awaits_first_event = True
+        self.awaits_first_event = True
         self._resting = False
         self._lingers_until: float | None = None
         self._idle = timeouts.idle
 
     def opening(self, now: float) -> None:
         """The source is being opened, perhaps again: all clocks but the total one start anew."""
-        self._opening = self._last_byte = self._last_progress = now
+        self._opening = self.last_byte = self.last_progress = now
         self._paused_at = None
-        self._awaits_first_event = True
+        self.awaits_first_event = True
         self._resting = False
         self._idle = self._timeouts.idle
 
@@ -90,16 +93,16 @@ class Clocks:
     def received(self, now: float) -> None:
         """Bytes came; until ``waiting`` is called, the caller works on them and the waiting clocks stand still."""
         self.waiting(now)
-        self.received_at = self._paused_at = self._last_byte = now
+        self.received_at = self._paused_at = self.last_byte = now
 
     def progressed(self) -> None:
         """An event that is not a keepalive was among the bytes last received."""
-        self._last_progress = self._last_byte
-        self._awaits_first_event = False
+        self.last_progress = self.last_byte
+        self.awaits_first_event = False
 
     def kept_alive(self) -> None:
         """A keepalive was among the bytes last received: an event, but no progress."""
-        self._awaits_first_event = False
+        self.awaits_first_event = False
 
     def expect_end(self) -> None:
         """The server reported an error: what still follows must follow soon."""
@@ -114,14 +117,9 @@ class Clocks:
         if self._paused_at is not None:
             pause = now - self._paused_at
             self._opening += pause
-            self._last_byte += pause
-            self._last_progress += pause
+            self.last_byte += pause
+            self.last_progress += pause
             self._paused_at = None
-
-    def worked(self, until: float) -> None:
-        """Bytes with an event that is not a keepalive came, the caller worked on them, and waits again since a time."""
-        self._last_byte = self._last_progress = until
-        self._awaits_first_event = False
 
     def next_deadline(self) -> tuple[float, str, float] | None:
         """Return the earliest deadline as (time, clock, its setting), or ``None`` where every clock is off."""
@@ -136,9 +134,9 @@ class Clocks:
             (
                 self._opening,
                 "first_event",
-                self._timeouts.first_event if self._awaits_first_event else None,
+                self._timeouts.first_event if self.awaits_first_event else None,
             ),
-            (self._last_byte, "idle", self._idle),
-            (self._last_progress, "progress", self._timeouts.progress),
+            (self.last_byte, "idle", self._idle),
+            (self.last_progress, "progress", self._timeouts.progress),
         )
         return min(((start + limit, name, limit) for start, name, limit in limits if limit is not None), default=None)

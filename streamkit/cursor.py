@@ -23,7 +23,7 @@ class Cursor:
         restarts: how many responses were requested, and given up, before this one.
     """
 
-    __slots__ = ("_replayed_up_to", "gaps", "position", "response_id", "restarts")
+    __slots__ = ("_next", "_replayed_up_to", "gaps", "position", "response_id", "restarts")
 
     def __init__(
         self, response_id: str | None = None, position: int | None = None, *, restarts: int = 0, gaps: int = 0
@@ -33,10 +33,13 @@ class Cursor:
         self.restarts = restarts
         self.gaps = gaps
         self._replayed_up_to: int | None = None
+        # The number that is expected, where nothing else must be looked at if the next event has it.
+        self._next: int | None = None
 
     def reconnected(self) -> None:
         """The stream begins anew, here or earlier: what it repeats is to be dropped."""
         self._replayed_up_to = self.position
+        self._next = None
 
     @property
     def is_replaying(self) -> bool:
@@ -63,6 +66,10 @@ class Cursor:
         """
         # Not as an attribute: of a model, that takes as long as all the rest.
         number: int | None = event.__dict__["sequence_number"]
+        if number == self._next and number is not None:
+            self.position = number
+            self._next = number + 1
+            return True
         if number is not None:
             if self._replayed_up_to is not None:
                 if number <= self._replayed_up_to:
@@ -73,6 +80,8 @@ class Cursor:
             self.position = number
         if self.response_id is None and isinstance(event, ResponseEvent):
             self.response_id = event.response.id
+        if number is not None and self.response_id is not None:
+            self._next = number + 1
         return True
 
 

@@ -185,16 +185,14 @@ class Reader:
                 self._arrival = None
 
     # Long, for it is run for every read, and each function that it called would be, too.
-    def _note_arrival(self) -> None:  # noqa: C901
-        arrival = self._arrival
+    def _note_arrival(self) -> None:  # noqa: C901, PLR0912
+        arrival, pushed, taker = self._arrival, self._pushed, self.taker
         if arrival is None or self._is_working or arrival.done():
             return
-        pushed, taker = self._pushed, self.taker
         if pushed is None or taker is None:
             arrival.set_result(None)
             return
-        stats = self._stats
-        waits_on, chunk = True, None
+        stats, clocks = self._stats, self._clocks
         # While its place is taken the task does not wait: neither for more bytes, nor to be interrupted.
         self._is_working = True
         try:
@@ -202,21 +200,25 @@ class Reader:
                 received, busy = self._loop.time(), stats.handler_seconds
                 blocks = self._blocks_of(chunk, received)
                 if blocks and not taker.take(blocks):
-                    waits_on = False
                     break
                 until = received + stats.handler_seconds - busy
                 progress = stats.events - stats.keepalives
                 if progress > self._progress:
                     self._progress = progress
-                    self._clocks.worked(until)
+                    # What `received`, `progressed` and `waiting` would do.
+                    clocks.last_byte = clocks.last_progress = until
+                    clocks.awaits_first_event = False
                 else:
-                    self._clocks.received(received)
+                    clocks.received(received)
                     self.note_progress()
-                    self._clocks.waiting(until)
+                    clocks.waiting(until)
                 if self._is_unwatched:
                     self._is_unwatched = False
                     self._watchdog.keep_watch(until)
                 if not pushed.has_more:
+                    if self._is_working:
+                        self._is_working = False
+                        return
                     break
         except BaseException as error:  # noqa: BLE001 - the task that waits is the one to face it
             self._free_place()
@@ -224,7 +226,7 @@ class Reader:
             if not arrival.done():
                 arrival.set_exception(_as_raised_in_a_task(error))
             return
-        if waits_on and chunk is not None and self._is_working and not arrival.done():
+        if chunk == b"" and self._is_working:
             self._is_working = False
             return
         self._free_place()

@@ -36,7 +36,7 @@ class PushedChunks(Chunks, Protocol):
     """Chunks that tell when bytes have come, so that these can be worked on there and then, and no task is woken up.
 
     Attributes:
-        has_more: whether something is left that the last ``take`` did not return, be it the end.
+        has_more: whether something may be left that the last ``take`` did not return, be it the end.
     """
 
     has_more: bool

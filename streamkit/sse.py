@@ -50,6 +50,7 @@ class Decoder:
         "_after_cr",
         "_at_start",
         "_head",
+        "_is_settled",
         "_limit",
         "_name",
         "_pending",
@@ -69,6 +70,8 @@ class Decoder:
         self._at_start = True
         self._after_cr = False
         self._too_large = False
+        # Whether none of these three matters to the next chunk.
+        self._is_settled = False
         # The last `event: NAME` and its name: most frames of a stream have the one of the frame before.
         self._head = b""
         self._name = "message"
@@ -89,12 +92,10 @@ class Decoder:
             FrameTooLarge: an event passes ``max_event_bytes``. Blocks completed before it are returned first, the
                 error is raised by the call after; the stream cannot be read further.
         """
-        if self._too_large:
-            raise FrameTooLarge(self._limit)
-        if self._at_start or self._after_cr or _CR in chunk:
+        if not self._is_settled or _CR in chunk:
             chunk = self._normalise(chunk)
-        if not chunk:
-            return []
+            if not chunk:
+                return []
         pending = self._pending
         if pending is not None:
             # The terminator may straddle the two, so the search starts at the last pending byte.
@@ -103,9 +104,11 @@ class Decoder:
             if pending.find(b"\n\n", start) < 0:
                 return self._check_limit([]) if len(pending) > self._limit else []
             chunk = bytes(pending)
+            self._pending = None
         blocks = chunk.split(b"\n\n")
         rest = blocks.pop()
-        self._pending = bytearray(rest) if rest else None
+        if rest:
+            self._pending = bytearray(rest)
         return self._check_limit(blocks) if len(chunk) > self._limit else blocks
 
     def parse(self, block: bytes) -> Frame | None:
@@ -132,6 +135,8 @@ class Decoder:
         return self._parse_lines(block)
 
     def _normalise(self, chunk: bytes) -> bytes:
+        if self._too_large:
+            raise FrameTooLarge(self._limit)
         if self._at_start:
             chunk = self._strip_bom(chunk)
         if self._after_cr and chunk:
@@ -142,6 +147,7 @@ class Decoder:
         if b"\r" in chunk:
             self._after_cr = chunk.endswith(b"\r")
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        self._is_settled = not (self._at_start or self._after_cr)
         return chunk
 
     def _strip_bom(self, chunk: bytes) -> bytes:
@@ -163,6 +169,7 @@ class Decoder:
         if len(pending) - pending.endswith(b"\n") > limit:
             self._too_large = True
         if self._too_large:
+            self._is_settled = False
             self._pending = None
             if not blocks:
                 raise FrameTooLarge(limit)

@@ -127,7 +127,7 @@ class EventStream:
     Attributes:
         unwanted: the wire names of deltas that nobody listens to, and that need not be decoded therefore.
         place: if it is set, takes what comes while a task waits in ``fill``: to ``pass_on`` it in its place.
-        receiver: gets what is passed on.
+        receiver: gets what is passed on; ``None`` where nothing is, as from the end on.
         opened: what the other side said when the source was last opened.
         ending: how the response ended; ``None`` as long as it goes on.
         late_frames: how many frames came after the end.
@@ -247,7 +247,9 @@ class EventStream:
                     self._add_behind_deferred(self._deferral, event)
                     break
                 if self._cursor.advance(event):
-                    self._accumulator.add(event)
+                    if self._accumulator.add(event):
+                        self.stats.events += 1
+                        return event
                     break
         except StreamkitError as error:
             self._recover_or_end(error)
@@ -290,26 +292,28 @@ class EventStream:
         """Deliver what came while a task waits in ``fill``; true where that task can wait on."""
         blocks.reverse()
         self._blocks = blocks
-        step, receiver = self._step, self.receiver
+        receiver = self.receiver
         if receiver is None:
             return False
         while (delivery := self.take()) is not None:
-            # There is another receiver where a handler has brought in others who want what follows.
+            # There is another receiver where a handler has brought in others who want what follows; at the end, none.
             if not receiver.receive(delivery) or self.receiver is not receiver:
                 return False
-            if self.ending is not None or not (blocks or self._upcoming or self._notices):
+            if not (blocks or self._upcoming or self._notices):
                 break
-        if not blocks:
-            # Given back now, this is what the next read gets, while it is still in the processor's cache.
-            self._blocks = None
+        else:
+            if self._step is not EventStream._read or self.receiver is None:
+                return False
+        # Given back now, this is what the next read gets, while it is still in the processor's cache.
+        self._blocks = None
         if self.stats.first_text_after is None:
             self._note_times()
-        return self.ending is None and self._step is step
+        return True
 
     def end(self, outcome: Outcome) -> None:
         """End the stream from this side, now, if it has not ended."""
         if self.ending is None:
-            self.ending = outcome
+            self.ending, self.receiver = outcome, None
             if self._reader is not None:
                 self._reader.interrupt()
 
@@ -566,6 +570,7 @@ class EventStream:
             self._notices += (notice, event)
 
     def _end_at(self, event: Event) -> None:
+        self.receiver = None
         self.ending = ending.at_terminal_event(
             event.type,
             self.accumulator.snapshot(),

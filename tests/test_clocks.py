@@ -28,10 +28,6 @@ def lingering(now: float) -> Step:
     return lambda clocks: clocks.linger(now)
 
 
-def worked(until: float) -> Step:
-    return lambda clocks: clocks.worked(until)
-
-
 def progressed(clocks: Clocks) -> None:
     clocks.progressed()
 
@@ -79,11 +75,6 @@ DEADLINES: dict[str, tuple[Timeouts, list[Step], tuple[float, str, float] | None
         TIMEOUTS,
         [waiting(0), received(5), progressed, lingering(6), waiting(6), received(6.05), waiting(6.05)],
         (6 + LINGER_SECONDS, "total", LINGER_SECONDS),
-    ),
-    "work on an event starts the waits anew when it is done": (
-        TIMEOUTS,
-        [waiting(0), worked(25), worked(41)],
-        (71, "idle", 30),
     ),
     "progress counts from when its bytes came": (
         only("progress", 100),

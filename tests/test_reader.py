@@ -259,6 +259,7 @@ async def test_clocks_that_run_out_sooner_than_before_are_watched_in_place() -> 
 @pytest.mark.parametrize(
     ("keepalives", "seconds", "clock", "runs_out_at"),
     [
+        # The clock for the first event would run out before all of these.
         (0, 0.0, "idle", 0.4 + 0.5),
         (0, 0.3, "idle", 0.4 + 0.3 + 0.5),
         (1, 0.0, "progress", 0.7),
@@ -276,7 +277,7 @@ def test_in_place_the_time_of_handlers_is_no_silence_and_keepalives_are_no_progr
                 stats.events, stats.keepalives, stats.handler_seconds = 1, keepalives, seconds
                 return True
 
-        working = Reader(Timeouts(idle=0.5, progress=0.7), Limits(), stats)
+        working = Reader(Timeouts(first_event=0.6, idle=0.5, progress=0.7), Limits(), stats)
         working.taker = Slow()
         await working.open(source, Cursor())
         loop.call_later(0.4, source.arrive, b": a\n\n")

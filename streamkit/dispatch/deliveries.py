@@ -128,8 +128,9 @@ class Deliveries:
         for route in lanes:
             self._hand_over(route, subject)
         if inline:
-            self.rest = self.begin(inline, subject)
-            if self.rest is not None:
+            rest = self.begin(inline, subject)
+            if rest is not None:
+                self.rest = rest
                 return False
         return not (self.notices or self.has_lanes)
 

@@ -176,10 +176,10 @@ class HttpChunks:
 
     Attributes:
         opened: what the server said.
-        has_more: whether something is left that the last ``take`` did not return, be it the end.
+        has_more: whether something may be left that the last ``take`` did not return, be it the end.
     """
 
-    __slots__ = ("_content", "_listener", "_response", "has_more", "opened")
+    __slots__ = ("_content", "_is_encoded", "_listener", "_response", "has_more", "opened")
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.opened = Opened(
@@ -191,6 +191,7 @@ class HttpChunks:
         self.has_more = True
         self._response = response
         self._content = response.content
+        self._is_encoded = "content-encoding" in response.headers
         self._listener: Listener | None = None
 
     def __aiter__(self) -> Self:
@@ -223,8 +224,7 @@ class HttpChunks:
             raise self._lost(error) from error
         if chunk:
             # To read may have had aiohttp decode more, or find that it cannot.
-            is_cut = content.exception() is not None
-            self.has_more = listener is None or listener.is_over or is_cut or content.total_bytes > came
+            self.has_more = listener is None or listener.is_over or self._is_encoded or content.total_bytes > came
             return chunk
         if listener is not None and not listener.is_over:
             return b""
