@@ -212,6 +212,17 @@ STREAM_TO_OUTPUT: dict[str, tuple[Stream, list[Data], list[tuple[str, str]]]] = 
         [message(content=[text_part("a")])],
         [("late", "output_text.delta")] * 2,
     ),
+    "a delta after a text that had several was done": (
+        [
+            MESSAGE_ADDED,
+            PART_ADDED,
+            *map(delta, "abc"),
+            event("output_text.done", text="abc", **PART_PLACE),
+            delta("d"),
+        ],
+        [message(content=[text_part("abc")])],
+        [("late", "output_text.delta")],
+    ),
     "a delta after the part was done": (
         [MESSAGE_ADDED, event("content_part.done", part=text_part("a"), **PART_PLACE), delta("b")],
         [message(content=[text_part("a")])],

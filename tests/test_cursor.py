@@ -54,6 +54,17 @@ def test_what_a_reconnection_repeats_is_dropped(
     assert [cursor.advance(event) for event in numbered(*numbers)] == new
 
 
+@pytest.mark.parametrize(("position", "numbers", "new"), REPEATS.values(), ids=REPEATS.keys())
+def test_it_is_so_too_where_the_events_before_were_seen_here(
+    position: int | None, numbers: list[int | None], new: list[bool]
+) -> None:
+    cursor = Cursor("resp_1")
+    assert all(cursor.advance(event) for event in numbered(position))
+    cursor.reconnected()
+    assert [cursor.advance(event) for event in numbered(*numbers)] == new
+    assert not cursor.is_replaying
+
+
 def test_gaps_are_counted() -> None:
     cursor = Cursor()
     for event in numbered(0, 1, 4, 5, 9):

@@ -369,6 +369,23 @@ async def test_a_handler_that_cancels_the_run_does_not_cancel_its_task() -> None
     assert source.open_count == 0
 
 
+async def test_after_a_handler_has_cancelled_the_run_none_is_told_of_what_came_in_the_same_read() -> None:
+    source, told = PushedSource(), list[str]()
+
+    @on(DeltaEvent)
+    async def stop(event: DeltaEvent, run: Run) -> None:
+        told.append(event.delta)
+        run.cancel()
+
+    async with StreamRun(source) as run:
+        dispatching = asyncio.create_task(run.dispatch(stop))
+        await source.push(CREATED)
+        await source.push(b"".join(DELTAS))
+        with pytest.raises(ResponseCancelledError):
+            await dispatching
+    assert len(told) == 1
+
+
 async def test_a_run_that_is_cancelled_while_a_handler_waits_lets_it_finish() -> None:
     source, finished = PushedSource(), list[bool]()
 
