@@ -210,8 +210,8 @@ class Accumulator:
         model = type(event)
         if model is self._last_model:
             # Not as attributes: of a model, fields cost as much as all the rest.
-            fields = event.__dict__
-            if self._last_key(fields) == self._last_at:
+            fields, key = event.__dict__, self._last_key
+            if key(fields) == self._last_at:
                 self._last_pieces.append(fields["delta"])
                 return True
         if model in _DELTAS:

@@ -34,23 +34,24 @@ class Place(Generic[T]):
         work: what is done there.
     """
 
-    __slots__ = ("_context", "_loop", "_task", "_work")
+    __slots__ = ("_context", "_keep", "_loop", "_pass_on", "_task")
 
     def __init__(self, task: "asyncio.Task[object]", context: Context, work: Work[T]) -> None:
         self._task = task
         self._loop = task.get_loop()
         self._context = context
-        self._work = work
+        # Looked up once, and not for whatever is given.
+        self._pass_on, self._keep = work.pass_on, work.keep
 
     def take(self, given: T) -> bool:
         """Do the work in the task's place, or keep what is given for the task; true where that can wait on."""
         try:
             asyncio._enter_task(self._loop, self._task)
         except RuntimeError:
-            self._work.keep(given)
+            self._keep(given)
             return False
         try:
-            return self._context.run(self._work.pass_on, given)
+            return self._context.run(self._pass_on, given)
         finally:
             asyncio._leave_task(self._loop, self._task)
 

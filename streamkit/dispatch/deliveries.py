@@ -113,10 +113,10 @@ class Deliveries:
         Raises:
             Exception: what a handler raised and nobody swallowed, with a note saying where.
         """
-        inline, lanes = self.table[type(subject)]
-        for route in lanes:
-            self._hand_over(route, subject)
-        await self.call(inline, subject)
+        route = self.table[type(subject)]
+        for lane in route.lanes:
+            self._hand_over(lane, subject)
+        await self.call(route.inline, subject)
 
     def receive(self, subject: Delivery, /) -> bool:
         """Hand over as ``deliver`` does, and call handlers until one must be waited for: then there is a ``rest``.
@@ -124,11 +124,12 @@ class Deliveries:
         Returns:
             Whether the next event can follow at once.
         """
-        inline, lanes = self.table[type(subject)]
-        for route in lanes:
-            self._hand_over(route, subject)
-        if inline:
-            rest = self.begin(inline, subject)
+        route = self.table[type(subject)]
+        if route.lanes:
+            for lane in route.lanes:
+                self._hand_over(lane, subject)
+        if route.inline:
+            rest = self.begin(route.inline, subject)
             if rest is not None:
                 self.rest = rest
                 return False
@@ -146,7 +147,7 @@ class Deliveries:
         stats, disabled, now = self._stats, self._disabled, perf_counter()
         others = iter(steps)
         for step in others:
-            if isinstance(step, Chain):
+            if type(step) is Chain:
                 return Rest(step, others, subject, now, partial(self._through(step), cast("Event", subject)))
             if disabled and step.identity in disabled:
                 continue

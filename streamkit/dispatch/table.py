@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple, get_args
+from typing import NamedTuple, final, get_args
 
 from streamkit.dispatch.handler import AnyFunction, Handler, Policy
 from streamkit.dispatch.lane import Lane
@@ -42,6 +42,7 @@ class Branch:
     entries: "tuple[Registration | Branch, ...]"
 
 
+@final
 @dataclass(frozen=True, slots=True, eq=False)
 class Chain:
     """Handlers with middleware around them."""
@@ -63,7 +64,8 @@ class LaneRoute(NamedTuple):
     """Whether one of them is called for the events of some items only."""
 
 
-class Route(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Route:
     """What is called for the instances of a class."""
 
     inline: tuple[Step, ...]
@@ -99,7 +101,7 @@ class Table(dict[type, Route]):
         inline = _steps(self._root, model, [None] if in_lanes else [None, *self._lanes])
         # Every lane is told of a beginning, whether it has somebody to call or not.
         route = Route(inline, tuple(entry for entry in by_lane if entry.steps or model in BEGINNINGS))
-        self[model] = route if any(route) else NOBODY
+        self[model] = route if route.inline or route.lanes else NOBODY
         return self[model]
 
     @cached_property
