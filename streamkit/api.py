@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pydantic_core import PydanticSerializationError, to_json
 
 from streamkit.chat import ChatDecoder, StrictChatDecoder, chat_request
+from streamkit.codec import Translator
 from streamkit.context import ApiName
 from streamkit.errors import UsageError
-from streamkit.stream import Translator
 
 
 def json_body(request: Mapping[str, object]) -> bytes:

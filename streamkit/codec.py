@@ -5,19 +5,39 @@ which decides. Only what does not fit on this first try is parsed again, to see 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
 from streamkit.errors import InvalidEventError
-from streamkit.events import EVENTS, DoneSentinel, ErrorEvent, Event, InvalidEvent, UnknownEvent
+from streamkit.events import (
+    EVENTS,
+    TEXT_DELTA,
+    DoneSentinel,
+    ErrorEvent,
+    Event,
+    InvalidEvent,
+    UnknownEvent,
+)
 from streamkit.sse import Frame
 
 Validate = Callable[[bytes], Event]
 _LF = ord("\n")
+
+
+class Translator(Protocol):
+    """Makes events of the frames of one connection, where they do not correspond one to one."""
+
+    def feed(self, frame: Frame) -> Iterable[Event]:
+        """Return the events of a frame."""
+        ...
+
+    def finish(self) -> Iterable[Event]:
+        """Return the events that the end of the bytes gives; none where the response has no end yet."""
+        ...
 
 
 class _Validators(dict[str, Validate | None]):
@@ -57,6 +77,8 @@ class _Heads(dict[bytes, tuple[str, Validate | None]]):
 
 
 _HEADS = _Heads()
+# What most blocks of a stream begin with: to compare it takes less than to look a beginning up.
+_TEXT_DELTA = b"event: %s\ndata: " % TEXT_DELTA.encode()
 
 
 def decode_block(block: bytes, unwanted: frozenset[str]) -> Event | None:
@@ -68,8 +90,12 @@ def decode_block(block: bytes, unwanted: frozenset[str]) -> Event | None:
         block: the bytes between two blank lines.
         unwanted: names of events that are not to be decoded either.
     """
-    head, _, data = block.partition(b"\ndata: ")
-    name, validate = _HEADS[head]
+    data = block.removeprefix(_TEXT_DELTA)
+    if data is not block:
+        name, validate = TEXT_DELTA, _VALIDATORS[TEXT_DELTA]
+    else:
+        head, _, data = block.partition(b"\ndata: ")
+        name, validate = _HEADS[head]
     if validate is None or name in unwanted or _LF in data:
         return None
     try:

@@ -3,8 +3,8 @@
 from itertools import takewhile
 
 from streamkit.backlog import size_of
-from streamkit.events import Event
-from streamkit.undecoded import BEGINS, TEXT_DELTA, name_of_delta
+from streamkit.events import TEXT_DELTA, Event
+from streamkit.undecoded import BEGINS, name_of_delta
 
 FRAME_BYTES = 128
 """What a frame takes in memory, roughly, besides its data."""

@@ -629,6 +629,8 @@ EVENTS: dict[str, type[Event]] = dict(_wire_names(Event))
 
 TERMINAL_TYPES: frozenset[str] = frozenset(name for name, event in EVENTS.items() if issubclass(event, TerminalEvent))
 """The wire names that end a response. ``error`` is not one of them: a ``response.failed`` may follow it."""
+TEXT_DELTA: str = next(name for name, event in EVENTS.items() if event is OutputTextDelta)
+"""The wire name of the delta that the answer's text comes in; it is most of a stream."""
 
 
 class UnknownEvent(Event):

@@ -11,7 +11,7 @@ from streamkit.errors import ResponseTooLarge, StreamkitError
 from streamkit.limits import Limits
 from streamkit.outcome import Opened
 from streamkit.source import Chunks, PushedChunks, Source
-from streamkit.sse import Decoder, Frame
+from streamkit.sse import Decoder, Frame, blocks_in
 from streamkit.stats import RunStats
 from streamkit.watchdog import Watchdog
 
@@ -24,7 +24,7 @@ BODY_HEAD_BYTES = 64 * 1024
 class Taker(Protocol):
     """Works on blocks as soon as they come, in the place of the task that waits for them."""
 
-    def take(self, blocks: list[bytes], /) -> bool:
+    def take(self, whole: bytes, /) -> bool:
         """Work on them; true where the task can wait on."""
         ...
 
@@ -99,10 +99,10 @@ class Reader:
         self._watchdog.close()
         return self._watchdog.wait_for(self._replace_chunks, source, cursor)
 
-    async def read(self) -> list[bytes] | None:
-        """Wait for bytes and return the blocks they complete, perhaps none; ``None`` where the bytes have ended.
+    async def read(self) -> bytes | None:
+        """Wait for bytes and return the blocks they complete, in one piece; ``None`` where the bytes have ended.
 
-        Each block is for the ``decoder`` to parse, in this order, or for nobody.
+        Each of the blocks in it is for the ``decoder`` to parse, in their order, or for nobody. It may be empty.
 
         Raises:
             TransportError: the bytes were cut off, or a clock ran out.
@@ -118,19 +118,19 @@ class Reader:
                 await self._watchdog.wait_for(self._wait_for_arrival)
                 # What was taken meanwhile comes first, before the end above all.
                 chunk = b"" if self._has_worked else pushed.take()
-        return self._blocks_of(chunk, self._clocks.received_at) if chunk else None if chunk is None else []
+        return self._cut(chunk, self._clocks.received_at) if chunk else chunk
 
-    def _blocks_of(self, chunk: bytes, received: float) -> list[bytes]:
+    def _cut(self, chunk: bytes, received: float) -> bytes:
         stats = self._stats
         stats.last_byte_after = received - self._began
         stats.chunks += 1
         stats.bytes += len(chunk)
         if stats.bytes > self._limits.max_response_bytes:
             raise ResponseTooLarge(self._limits.max_response_bytes)
-        blocks = self.decoder.split(chunk)
+        whole = self.decoder.cut(chunk)
         if not self.has_frames:
-            self._look_at_head(chunk, blocks)
-        return blocks
+            self._look_at_head(chunk, whole)
+        return whole
 
     def count_late(self, blocks: Iterable[bytes]) -> int:
         """Count frames that came after the end; ``[DONE]``, with which some servers say goodbye, is none."""
@@ -198,8 +198,8 @@ class Reader:
         try:
             while chunk := pushed.take():
                 received, busy = self._loop.time(), stats.handler_seconds
-                blocks = self._blocks_of(chunk, received)
-                if blocks and not taker.take(blocks):
+                whole = self._cut(chunk, received)
+                if whole and not taker.take(whole):
                     break
                 until = received + stats.handler_seconds - busy
                 progress = stats.events - stats.keepalives
@@ -293,8 +293,8 @@ class Reader:
         self._clocks.linger(self._loop.time())
         self._watchdog.close()
         try:
-            while (blocks := await self.read()) is not None:
-                late += self.count_late(blocks)
+            while (whole := await self.read()) is not None:
+                late += self.count_late(blocks_in(whole))
         except StreamkitError:
             pass  # The response is whole; how its connection ends, or that it does not, changes nothing any more.
         return late
@@ -326,10 +326,10 @@ class Reader:
             await self._chunks.aclose()
             self._chunks = self._pushed = None
 
-    def _look_at_head(self, chunk: bytes, blocks: list[bytes]) -> None:
+    def _look_at_head(self, chunk: bytes, whole: bytes) -> None:
         if self._stats.first_byte_after is None:
             self._stats.first_byte_after = self._stats.last_byte_after
-        self.has_frames = any(map(self.decoder.parse, blocks))
+        self.has_frames = any(map(self.decoder.parse, blocks_in(whole)))
         self.body_head = b"" if self.has_frames else (self.body_head + chunk)[:BODY_HEAD_BYTES]
 
 

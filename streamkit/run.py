@@ -19,7 +19,7 @@ from typing_extensions import TypeVar
 
 from streamkit.accumulator import Anomaly
 from streamkit.clocks import Timeouts
-from streamkit.codec import decode
+from streamkit.codec import Translator, decode
 from streamkit.context import ApiName, Run, State_co
 from streamkit.cursor import Cursor, Retry
 from streamkit.dispatch import Deliveries, Dispatcher, StreamHandler, combine
@@ -41,7 +41,7 @@ from streamkit.sse import Frame
 from streamkit.stage import Stage, checked_stages
 from streamkit.staging import StagedStream
 from streamkit.stats import RunStats
-from streamkit.stream import AnyStream, EventStream, Translator
+from streamkit.stream import AnyStream, EventStream
 from streamkit.views import ItemStream, PartialStream, TextStream, ToolCallStream
 from streamkit.waiting import WaitFor
 

@@ -5,6 +5,7 @@ Stdlib only, and usable alone. The algorithm is section 9.2.6 of the HTML standa
 only CR and LF end a line: text methods would also split at U+2028, NEL, VT and FF.
 """
 
+from itertools import takewhile
 from sys import intern
 from typing import NamedTuple
 
@@ -79,14 +80,17 @@ class Decoder:
     def feed(self, chunk: bytes) -> list[Frame]:
         """Take the next bytes of the stream and return the frames they complete; raises as ``split``."""
         frames: list[Frame] = []
-        for block in self.split(chunk):
+        for block in blocks_in(self.cut(chunk)):
             frame = self.parse(block)
             if frame is not None:
                 frames.append(frame)
         return frames
 
-    def split(self, chunk: bytes) -> list[bytes]:
-        """Take the next bytes of the stream and return the blocks they complete, each for ``parse``, in this order.
+    def cut(self, chunk: bytes) -> bytes:
+        """Take the next bytes of the stream and return the blocks they complete, in one piece, for ``blocks_in``.
+
+        Returns:
+            The blocks with blank lines between them, and none behind the last one; empty where there are no blocks.
 
         Raises:
             FrameTooLarge: an event passes ``max_event_bytes``. Blocks completed before it are returned first, the
@@ -95,21 +99,20 @@ class Decoder:
         if not self._is_settled or _CR in chunk:
             chunk = self._normalise(chunk)
             if not chunk:
-                return []
+                return b""
         pending = self._pending
         if pending is not None:
             # The terminator may straddle the two, so the search starts at the last pending byte.
             start = len(pending) - 1
             pending += chunk
             if pending.find(b"\n\n", start) < 0:
-                return self._check_limit([]) if len(pending) > self._limit else []
+                return self._check_limit(b"") if len(pending) > self._limit else b""
             chunk = bytes(pending)
             self._pending = None
-        blocks = chunk.split(b"\n\n")
-        rest = blocks.pop()
+        whole, _, rest = chunk.rpartition(b"\n\n")
         if rest:
             self._pending = bytearray(rest)
-        return self._check_limit(blocks) if len(chunk) > self._limit else blocks
+        return self._check_limit(whole) if len(chunk) > self._limit else whole
 
     def parse(self, block: bytes) -> Frame | None:
         """Return the frame of a block; ``None`` where it has no data, as with comments."""
@@ -159,21 +162,21 @@ class Decoder:
         self._pending = None
         return head.removeprefix(_BOM)
 
-    def _check_limit(self, blocks: list[bytes]) -> list[bytes]:
-        pending, limit = self._pending or b"", self._limit
-        for position, block in enumerate(blocks):
-            if len(block) > limit:
-                self._too_large = True
-                del blocks[position:]
-                break
-        if len(pending) - pending.endswith(b"\n") > limit:
+    def _check_limit(self, whole: bytes) -> bytes:
+        """Return of some blocks those before one that is too large, if one is; raises ``FrameTooLarge`` for none."""
+        blocks = blocks_in(whole)
+        fitting = list(takewhile(self._fits, blocks))
+        if len(fitting) < len(blocks) or not self._fits(self._pending or b""):
             self._too_large = True
-        if self._too_large:
             self._is_settled = False
             self._pending = None
-            if not blocks:
-                raise FrameTooLarge(limit)
-        return blocks
+            if not fitting:
+                raise FrameTooLarge(self._limit)
+        return b"\n\n".join(fitting)
+
+    def _fits(self, block: bytes | bytearray) -> bool:
+        # The last LF may belong to a blank line behind it.
+        return len(block) - block.endswith(b"\n") <= self._limit
 
     def _is_event_line(self, head: bytes) -> bool:
         """Tell whether a frame begins with the event's name alone, and remember which one it is."""
@@ -202,6 +205,11 @@ class Decoder:
             return None
         name = event.decode("utf-8", "replace") or "message"
         return Frame(name, b"\n".join(data), self.last_event_id, retry)
+
+
+def blocks_in(whole: bytes) -> list[bytes]:
+    """Return the blocks that ``cut`` gave in one piece, each for ``parse``, in this order."""
+    return whole.split(b"\n\n") if whole else []
 
 
 def _milliseconds(digits: bytes) -> int:

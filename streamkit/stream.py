@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from itertools import chain
 from typing import Any, ClassVar, Protocol
@@ -13,8 +13,8 @@ import anyio
 from streamkit import ending
 from streamkit.accumulator import Accumulator
 from streamkit.clocks import Timeouts
+from streamkit.codec import Translator, decode_block
 from streamkit.codec import decode as decode_leniently
-from streamkit.codec import decode_block
 from streamkit.cursor import Cursor, Retry
 from streamkit.deferral import Deferral
 from streamkit.errors import ClockExpired, StreamkitError, TransportError, UsageError
@@ -34,7 +34,7 @@ from streamkit.reader import Reader, Taker
 from streamkit.recovery import Plan, Poll, Recovery, Reopen, Restart
 from streamkit.response import ErrorDetail, Response
 from streamkit.source import Background, Source
-from streamkit.sse import Frame
+from streamkit.sse import Frame, blocks_in
 from streamkit.stats import RunStats
 from streamkit.synthesis import missing_events
 from streamkit.verdict import server_notice
@@ -99,18 +99,6 @@ class AnyStream(Protocol):
 
     async def cancel_on_server(self) -> None:
         """Tell the server to stop a background response; that it cannot be told is logged."""
-
-
-class Translator(Protocol):
-    """Makes events of the frames of one connection, where they do not correspond one to one."""
-
-    def feed(self, frame: Frame) -> Iterable[Event]:
-        """Return the events of a frame."""
-        ...
-
-    def finish(self) -> Iterable[Event]:
-        """Return the events that the end of the bytes gives; none where the response has no end yet."""
-        ...
 
 
 class Receiver(Protocol):
@@ -223,7 +211,7 @@ class EventStream:
         return self._accumulator
 
     # Long, for it is run for every event, and each function that it called would be, too.
-    def take(self) -> Event | Notice | None:  # noqa: C901, PLR0912
+    def take(self) -> Event | Notice | None:  # noqa: C901
         """Return the next of what is at hand, folded into the response; ``None`` where a call of ``fill`` is needed."""
         if self._notices:
             return self._take_notice()
@@ -255,12 +243,7 @@ class EventStream:
             self._recover_or_end(error)
             return None
         self.stats.events += 1
-        note = self._NOTED.get(type(event))
-        if note is not None:
-            note(self, event)
-            if self._notices:
-                return self._take_notice()
-        return event
+        return self._noted(event)
 
     async def fill(self) -> None:
         """Take the next step towards more events: open, read, wait before another attempt, or look at the response.
@@ -283,24 +266,34 @@ class EventStream:
             if self.ending is None:  # Else it broke off just before end() was called.
                 self._recover_or_end(error)
 
-    def keep(self, blocks: list[bytes]) -> None:
+    def keep(self, whole: bytes) -> None:
         """Have at hand what came while a task waits in ``fill``."""
-        blocks.reverse()
-        self._blocks = blocks
+        self._blocks = blocks_in(whole)
+        self._blocks.reverse()
 
-    def pass_on(self, blocks: list[bytes]) -> bool:
+    def pass_on(self, whole: bytes) -> bool:
         """Deliver what came while a task waits in ``fill``; true where that task can wait on."""
-        blocks.reverse()
-        self._blocks = blocks
         receiver = self.receiver
         if receiver is None:
+            self.keep(whole)
             return False
-        while (delivery := self.take()) is not None:
+        # Mostly it is a single event, and nothing else can be decoded as one.
+        event = decode_block(whole, self.unwanted) if self._is_plain and self._deferral is None else None
+        if event is None:
+            self.keep(whole)
+            delivery = self.take()
+        elif self._cursor.advance(event):
+            self.stats.events += 1
+            delivery = event if self._accumulator.add(event) else self._noted(event)
+        else:
+            return True
+        while delivery is not None:
             # There is another receiver where a handler has brought in others who want what follows; at the end, none.
             if not receiver.receive(delivery) or self.receiver is not receiver:
                 return False
-            if not (blocks or self._upcoming or self._notices):
+            if not (self._blocks or self._upcoming or self._notices):
                 break
+            delivery = self.take()
         else:
             if self._step is not EventStream._read or self.receiver is None:
                 return False
@@ -389,11 +382,11 @@ class EventStream:
         reader.note_progress()
         if self.stats.first_text_after is None:
             self._note_times()
-        blocks = await reader.read()
-        if blocks is None:
+        whole = await reader.read()
+        if whole is None:
             self._upcoming = iter(self._last_events(reader))
-        elif blocks:
-            self.keep(blocks)
+        elif whole:
+            self.keep(whole)
 
     def _decode_frame(self, block: bytes) -> Event | None:
         frame = self._wire.decoder.parse(block)
@@ -560,6 +553,15 @@ class EventStream:
         if isinstance(delivery, Event):
             self._end_at(delivery)
         return delivery
+
+    def _noted(self, event: Event) -> Event | Notice:
+        """Note what an event says of the stream itself, and return what is delivered first: mostly the event."""
+        note = self._NOTED.get(type(event))
+        if note is not None:
+            note(self, event)
+            if self._notices:
+                return self._take_notice()
+        return event
 
     def _note_end(self, event: Event) -> None:
         notice = server_notice(self.accumulator.snapshot())

@@ -2,12 +2,10 @@
 
 from operator import methodcaller
 
-from streamkit.events import EVENTS, DeltaEvent, InvalidEvent, OutputTextDelta
+from streamkit.events import EVENTS, DeltaEvent, InvalidEvent
 
 DELTAS = {name: model for name, model in EVENTS.items() if issubclass(model, DeltaEvent)}
 """All deltas by wire name."""
-TEXT_DELTA = next(name for name, model in EVENTS.items() if model is OutputTextDelta)
-"""The wire name of the delta that the answer's text comes in."""
 # What the frame of a delta begins with, and what its data holds the way servers write JSON: without spaces, or with one
 # behind a colon. What the data says decides; where it says something else than the frame, it must be looked at.
 _HEADS = {b"event: %s" % name.encode(): name for name in DELTAS}

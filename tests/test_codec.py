@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from streamkit import events as ev
-from streamkit.codec import decode, decode_strictly
+from streamkit.codec import decode, decode_block, decode_strictly
 from streamkit.errors import InvalidEventError
 from streamkit.events import EVENTS
 from streamkit.items import OutputText
@@ -290,3 +290,44 @@ def test_what_fits_no_model_keeps_its_number() -> None:
         event = decode(Frame("message", data))
         assert isinstance(event, ev.InvalidEvent)
         assert event.sequence_number == kept
+
+
+BLOCK = b"event: response.output_text.delta\ndata: " + DELTA_DATA
+block_pieces = st.sampled_from(
+    [
+        BLOCK,
+        BLOCK[:-1],
+        b"event: response.refusal.delta\ndata: " + DELTA_DATA,
+        b"event: response.output_text.done\ndata: " + DELTA_DATA,
+        b'event: response.output_text.done\ndata: {"type":"response.output_text.done","text":"x"}',
+        b"data: " + DELTA_DATA,
+        b"data: ",
+        b": keepalive",
+        b"id: 7",
+        b"}",
+        b" ",
+        b"\n",
+        b"\n\n",
+    ]
+)
+
+
+@given(st.lists(block_pieces, max_size=5).map(b"".join))
+@example(BLOCK)
+@example(BLOCK + b"\n\n" + BLOCK)
+@example(BLOCK + b"\n\n: keepalive")
+@example(BLOCK + b"\n\n ")
+@example(BLOCK.replace(b",", b",\n"))
+def test_what_is_decoded_as_one_block_is_one_frame(wire: bytes) -> None:
+    event = decode_block(wire, frozenset())
+    if event is not None:
+        assert [decode(frame) for frame in Decoder().feed(wire + b"\n\n")] == [event]
+
+
+@pytest.mark.parametrize("name", ["response.output_text.delta", "response.refusal.delta"])
+def test_a_block_of_the_common_shape_is_decoded_at_once_unless_it_is_unwanted(name: str) -> None:
+    block = BLOCK.replace(b"response.output_text.delta", name.encode())
+    event = decode_block(block, frozenset())
+    assert event is not None
+    assert event.type == name
+    assert decode_block(block, frozenset({name})) is None

@@ -10,6 +10,7 @@ from streamkit.cursor import Cursor
 from streamkit.errors import ClockExpired, ConnectionLost, ResponseTooLarge, UsageError
 from streamkit.reader import BODY_HEAD_BYTES, Reader
 from streamkit.source import Chunks
+from streamkit.sse import blocks_in
 from streamkit.stats import RunStats
 from streamkit.watchdog import Interrupted
 from tests import virtual_time
@@ -36,7 +37,7 @@ async def test_a_farewell_is_not_late() -> None:
 
 async def test_frames_come_as_chunks_complete_them() -> None:
     made = await opened(ScriptedSource(CREATED[:9], CREATED[9:] + CREATED))
-    assert [len(await made.read() or []) for _ in range(2)] == [0, 2]
+    assert [len(blocks_in(await made.read() or b"")) for _ in range(2)] == [0, 2]
     assert await made.read() is None
     await made.close()
 
@@ -143,7 +144,7 @@ async def test_only_events_that_are_no_keepalives_are_progress() -> None:
 
 async def test_what_the_end_cut_off_can_be_had() -> None:
     made = await opened(ScriptedSource(CREATED.rstrip(b"\n")))
-    assert await made.read() == []
+    assert await made.read() == b""
     assert await made.read() is None
     cut_off = made.unterminated()
     assert cut_off is not None
@@ -161,16 +162,16 @@ class Working:
         self.blocks: list[bytes] = []
         self._first = first
 
-    async def open(self) -> "asyncio.Task[list[bytes] | None]":
+    async def open(self) -> "asyncio.Task[bytes | None]":
         await self.reader.open(self.source, Cursor())
         reading = asyncio.create_task(self.reader.read())
         await asyncio.sleep(0)
         return reading
 
-    def take(self, blocks: list[bytes]) -> bool:
+    def take(self, whole: bytes) -> bool:
         if not self.blocks:
             self._first(self.reader)
-        self.blocks += blocks
+        self.blocks += blocks_in(whole)
         return self.waits_on
 
 
@@ -190,7 +191,7 @@ async def test_who_reads_goes_on_where_it_is_needed() -> None:
     working.waits_on = False
     reading = await working.open()
     asyncio.get_running_loop().call_soon(working.source.arrive, b": a\n\n")
-    assert await reading == []
+    assert await reading == b""
 
 
 async def test_what_breaks_off_in_place_is_raised_where_it_is_waited_for() -> None:

@@ -3,7 +3,7 @@
 import base64
 import json
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamkit.errors import FrameTooLarge, UsageError
-from streamkit.sse import MAX_EVENT_BYTES, Decoder, Frame, encode
+from streamkit.sse import MAX_EVENT_BYTES, Decoder, Frame, blocks_in, encode
 from tests.paths import SHARED_DATA, needs_shared_data
 
 
@@ -147,9 +147,19 @@ def test_what_came_before_a_frame_that_is_too_large_is_not_lost(chunks: list[byt
         decoder.feed(b"")
 
 
-@pytest.mark.parametrize("chunks", [[b"data: 1234567890\n\n"], one_byte_at_a_time(b"data: 1234567890\n\n")])
-def test_a_frame_of_exactly_the_limit_passes(chunks: list[bytes]) -> None:
+@pytest.mark.parametrize("ends", [b"\n\n", b"\n\n\n", b"\n\n\n\n"])
+@pytest.mark.parametrize("chunked", [lambda wire: [wire], one_byte_at_a_time], ids=["in one chunk", "in bytes"])
+def test_a_frame_of_exactly_the_limit_passes(chunked: Callable[[bytes], list[bytes]], ends: bytes) -> None:
+    chunks = chunked(b"data: 1234567890" + ends)
     assert decode(chunks, max_event_bytes=16)[0] == [Frame(data=b"1234567890")]
+
+
+def test_blocks_come_in_one_piece_as_soon_as_they_are_whole() -> None:
+    decoder = Decoder()
+    assert decoder.cut(b"data: 1\n\n: a\n\ndata: ") == b"data: 1\n\n: a"
+    assert decoder.cut(b"2\n") == b""
+    assert decoder.cut(b"\n") == b"data: 2"
+    assert [blocks_in(b""), blocks_in(b"data: 1\n\n: a")] == [[], [b"data: 1", b": a"]]
 
 
 def test_a_frame_that_never_ends_is_too_large() -> None:
