@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from streamkit import events as ev
 from streamkit.growing import GrowingItem, Path, make_item
-from streamkit.items import ContentPart, OutputItem
+from streamkit.items import OutputItem
 from streamkit.response import Response, text_of
 
 MAX_ANOMALIES = 100
@@ -341,9 +341,8 @@ class Accumulator:
         self._keep(index, GrowingItem(event.item, done=True))
 
     def _change_item(self, event: ev.Event) -> None:
-        part: ContentPart | None = getattr(event, "part", None)
-        of_part = "reasoning" if part is not None and part.type in _REASONING_PARTS else "message"
-        item = self._open_item(event, _ITEM_TYPES.get(type(event), of_part))
+        # Not for any event: pydantic takes long to say that there is no such field.
+        item = self._open_item(event, _ITEM_TYPES.get(type(event)) or _item_type(cast("_PartAdded", event)))
         if item is None:
             self._note("late", event)
         else:
@@ -437,6 +436,10 @@ class Accumulator:
         ev.InvalidEvent: _salvage,
         **dict.fromkeys(_CHANGES, _change_item),
     }
+
+
+def _item_type(event: _PartAdded | _PartDone) -> str:
+    return "reasoning" if event.part.type in _REASONING_PARTS else "message"
 
 
 def _part_position(event: _PartAdded | _PartDone) -> tuple[str, int | None]:

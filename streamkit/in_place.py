@@ -34,21 +34,22 @@ class Place(Generic[T]):
         work: what is done there.
     """
 
-    __slots__ = ("_context", "_keep", "_loop", "_pass_on", "_task")
+    __slots__ = ("_context", "_loop", "_pass_on", "_task", "_work")
 
     def __init__(self, task: "asyncio.Task[object]", context: Context, work: Work[T]) -> None:
         self._task = task
         self._loop = task.get_loop()
         self._context = context
+        self._work = work
         # Looked up once, and not for whatever is given.
-        self._pass_on, self._keep = work.pass_on, work.keep
+        self._pass_on = work.pass_on
 
     def take(self, given: T) -> bool:
         """Do the work in the task's place, or keep what is given for the task; true where that can wait on."""
         try:
             asyncio._enter_task(self._loop, self._task)
         except RuntimeError:
-            self._keep(given)
+            self._work.keep(given)
             return False
         try:
             return self._context.run(self._pass_on, given)
