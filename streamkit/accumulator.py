@@ -341,8 +341,7 @@ class Accumulator:
         self._keep(index, GrowingItem(event.item, done=True))
 
     def _change_item(self, event: ev.Event) -> None:
-        # Not for any event: pydantic takes long to say that there is no such field.
-        item = self._open_item(event, _ITEM_TYPES.get(type(event)) or _item_type(cast("_PartAdded", event)))
+        item = self._open_item(event, _ITEM_TYPES.get(type(event)) or _item_type_of(cast("_PartAdded", event)))
         if item is None:
             self._note("late", event)
         else:
@@ -438,7 +437,7 @@ class Accumulator:
     }
 
 
-def _item_type(event: _PartAdded | _PartDone) -> str:
+def _item_type_of(event: _PartAdded | _PartDone) -> str:
     return "reasoning" if event.part.type in _REASONING_PARTS else "message"
 
 

@@ -87,7 +87,7 @@ def decode_block(block: bytes, unwanted: frozenset[str]) -> Event | None:
     That is so unless it is written as most servers do: ``event: NAME``, and one line of data that fits.
 
     Args:
-        block: the bytes between two blank lines.
+        block: the bytes between two blank lines. Of several blocks in one piece no event is returned.
         unwanted: names of events that are not to be decoded either.
     """
     data = block.removeprefix(_TEXT_DELTA)

@@ -78,7 +78,7 @@ class Decoder:
         self._name = "message"
 
     def feed(self, chunk: bytes) -> list[Frame]:
-        """Take the next bytes of the stream and return the frames they complete; raises as ``split``."""
+        """Take the next bytes of the stream and return the frames they complete; raises as ``cut``."""
         frames: list[Frame] = []
         for block in blocks_in(self.cut(chunk)):
             frame = self.parse(block)

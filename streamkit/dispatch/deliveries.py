@@ -125,7 +125,7 @@ class Deliveries:
             Whether the next event can follow at once.
         """
         route = self.table[type(subject)]
-        if route.lanes:
+        if route.lanes:  # A loop over nothing takes longer.
             for lane in route.lanes:
                 self._hand_over(lane, subject)
         if route.inline:
@@ -147,7 +147,7 @@ class Deliveries:
         stats, disabled, now = self._stats, self._disabled, perf_counter()
         others = iter(steps)
         for step in others:
-            if type(step) is Chain:
+            if type(step) is Chain:  # Where it is none, isinstance() takes ten times as long.
                 return Rest(step, others, subject, now, partial(self._through(step), cast("Event", subject)))
             if disabled and step.identity in disabled:
                 continue
