@@ -13,15 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from streamkit.errors import InvalidEventError
-from streamkit.events import (
-    EVENTS,
-    TEXT_DELTA,
-    DoneSentinel,
-    ErrorEvent,
-    Event,
-    InvalidEvent,
-    UnknownEvent,
-)
+from streamkit.events import EVENTS, TEXT_DELTA, DoneSentinel, ErrorEvent, Event, InvalidEvent, UnknownEvent
 from streamkit.sse import Frame
 
 Validate = Callable[[bytes], Event]

@@ -18,15 +18,7 @@ from streamkit.codec import decode as decode_leniently
 from streamkit.cursor import Cursor, Retry
 from streamkit.deferral import Deferral
 from streamkit.errors import ClockExpired, StreamkitError, TransportError, UsageError
-from streamkit.events import (
-    EVENTS,
-    TERMINAL_TYPES,
-    ErrorEvent,
-    Event,
-    InvalidEvent,
-    Keepalive,
-    TerminalEvent,
-)
+from streamkit.events import EVENTS, TERMINAL_TYPES, ErrorEvent, Event, InvalidEvent, Keepalive, TerminalEvent
 from streamkit.failures import from_detail
 from streamkit.limits import Limits
 from streamkit.outcome import Cancelled, Notice, Opened, Outcome, Reconnecting, Restarted
@@ -284,9 +276,16 @@ class EventStream:
             delivery = self.take()
         elif self._cursor.advance(event):
             self.stats.events += 1
-            delivery = event if self._accumulator.add(event) else self._noted(event)
+            if self._accumulator.add(event):
+                # Behind a text that goes on nothing is at hand.
+                return receiver.receive(event) and self.receiver is receiver
+            delivery = self._noted(event)
         else:
             return True
+        return self._deliver_all(receiver, delivery)
+
+    def _deliver_all(self, receiver: Receiver, delivery: Event | Notice | None) -> bool:
+        """Deliver one thing, and then what is at hand behind it; true where the task that waits can wait on."""
         while delivery is not None:
             # There is another receiver where a handler has brought in others who want what follows; at the end, none.
             if not receiver.receive(delivery) or self.receiver is not receiver:
