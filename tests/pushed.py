@@ -30,6 +30,7 @@ class PushedSource:
 
     async def open(self, _: Cursor) -> Chunks:
         self.open_count += 1
+        self._end = None
         return _Telling(self) if self._tells else _Asked(self)
 
     async def push(self, *chunks: bytes) -> None:

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamkit import Completed, Dispatcher, Failed, Limits, Outcome, Restarted, Retry, StreamRun, UnfinishedResponse
+from streamkit import (
+    Completed,
+    Dispatcher,
+    Failed,
+    Limits,
+    Outcome,
+    Restarted,
+    Retry,
+    Run,
+    StreamRun,
+    UnfinishedResponse,
+)
 from streamkit.codec import decode, decode_block, decode_strictly
 from streamkit.cursor import Cursor
 from streamkit.deferral import FRAME_BYTES
@@ -18,6 +29,7 @@ from streamkit.events import Event, InvalidEvent
 from streamkit.response import Response
 from streamkit.sse import Frame, encode
 from streamkit.stream import EventStream
+from tests.pushed import PushedSource
 from tests.recordings import recordings
 from tests.scripted import BEFORE_END, COMPLETED, DELTAS, HELLO, ScriptedSource, Step, frame
 
@@ -84,6 +96,25 @@ async def test_what_nobody_wants_is_not_decoded_and_the_answer_is_whole(decoded:
     assert run.stats.events == len(HELLO)
     assert run.stats.text_characters == 5
     assert run.stats.first_text_after is not None
+
+
+async def test_an_event_that_comes_alone_is_told_behind_the_deltas_that_were_put_off() -> None:
+    source, texts = PushedSource(), list[str]()
+
+    def note(_: object, run: Run) -> None:
+        assert isinstance(run, StreamRun)
+        texts.append(run.text)
+
+    async with asyncio.timeout(10), StreamRun(source) as run:
+        run.on("response.completed")(note)
+        driving = asyncio.create_task(run.outcome())
+        for event in numbered(3):
+            await source.push(event)
+        await source.end()
+        await driving
+    assert texts == ["0 1 2 "]
+    assert run.stats.gaps == 0
+    assert run.stats.events == len(numbered(3))
 
 
 async def test_an_end_without_output_is_made_of_the_deltas(decoded: Decoded) -> None:

@@ -23,6 +23,7 @@ from streamkit import (
     HandlerBlocked,
     HandlerFailed,
     Limits,
+    Opened,
     ResponseCancelledError,
     Retry,
     Run,
@@ -38,6 +39,8 @@ from streamkit.iteration import EventIterator
 from streamkit.sse import Decoder
 from tests.pushed import PushedSource
 from tests.scripted import BEFORE_END, COMPLETED, CREATED, DELTAS, HELLO, frame
+from tests.test_deferral import numbered
+from tests.test_stream import Found
 
 pytestmark = pytest.mark.anyio
 
@@ -367,6 +370,50 @@ async def test_a_handler_that_cancels_the_run_does_not_cancel_its_task() -> None
     await dispatch_until_cancelled(source, stop)
     assert cancelling == [0, 0]
     assert source.open_count == 0
+
+
+@pytest.mark.parametrize("delta", ["Hel", "lo"])
+async def test_a_run_that_a_handler_cancels_ends_though_nothing_follows(delta: str) -> None:
+    source = PushedSource()
+
+    @on(OutputTextDelta)
+    def stop(event: OutputTextDelta, run: Run) -> None:
+        if event.delta == delta:
+            run.cancel()
+
+    async with asyncio.timeout(10), StreamRun(source) as run:
+        driving = asyncio.create_task(run.dispatch(stop))
+        for chunk in BEFORE_END[: 4 + ("Hel", "lo").index(delta)]:
+            await source.push(chunk)
+        with pytest.raises(ResponseCancelledError):
+            await driving
+
+
+async def test_an_event_that_comes_again_alone_after_a_reconnection_is_told_once() -> None:
+    source, told, answers = PushedSource(), list[str](), asyncio.Queue[Opened]()
+    events = numbered(3)
+
+    @on(OutputTextDelta)
+    def note(event: OutputTextDelta) -> None:
+        told.append(event.delta)
+
+    @on(Opened)
+    def answered(opened: Opened) -> None:
+        answers.put_nowait(opened)
+
+    async with asyncio.timeout(10), StreamRun(source, background=Found(), retry=Retry(first_delay=0)) as run:
+        driving = asyncio.create_task(run.dispatch(note, answered))
+        for event in events[:5]:
+            await source.push(event)
+        await answers.get()
+        await source.end(ConnectionLost("cut"))
+        await answers.get()
+        for event in events[3:]:
+            await source.push(event)
+        await source.end()
+        await driving
+    assert told == ["0 ", "1 ", "2 "]
+    assert run.stats.events == len(events)
 
 
 async def test_after_a_handler_has_cancelled_the_run_none_is_told_of_what_came_in_the_same_read() -> None:
