@@ -175,8 +175,8 @@ class Decoder:
         return b"\n\n".join(fitting)
 
     def _fits(self, block: bytes | bytearray) -> bool:
-        # The last LF may belong to a blank line behind it.
-        return len(block) - block.endswith(b"\n") <= self._limit
+        # Of three LF in a row, it is chance whether the first or the last one is counted to a block.
+        return len(block) - block.startswith(b"\n") - block.endswith(b"\n") <= self._limit
 
     def _is_event_line(self, head: bytes) -> bool:
         """Tell whether a frame begins with the event's name alone, and remember which one it is."""

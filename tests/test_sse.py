@@ -218,6 +218,9 @@ def test_any_chunking_gives_the_same_frames(wire: bytes, positions: list[int]) -
     chunks=st.lists(st.binary(max_size=30) | wire_pieces, max_size=30),
     limit=st.integers(min_value=1, max_value=20),
 )
+@example(chunks=[b"\n", b"\n\n", b"x"], limit=1)
+@example(chunks=[b"x\n\n", b"\nx"], limit=1)
+@example(chunks=[b"x\n\n\nx\n\n"], limit=1)
 def test_any_bytes_raise_nothing_but_frame_too_large(chunks: list[bytes], limit: int) -> None:
     def outcome(chunks: list[bytes]) -> tuple[list[Frame], bool]:
         decoder = Decoder(max_event_bytes=limit)
